@@ -1,0 +1,1 @@
+//! Shared equipment of the integration tests.
