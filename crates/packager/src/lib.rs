@@ -1,2 +1,4 @@
-//! Placeholder crate root.
+//! placeholder docs
 #![forbid(unsafe_code)]
+mod snapshot;
+pub use snapshot::{Bandwidth, Snapshot, State, Tracks, TsRendition, TsSegment};
