@@ -1,2 +1,20 @@
-//! Placeholder crate root.
+//! Playlists as text: HLS media and multivariant playlists rendered from a small model.
+//!
+//! This crate refuses to know where media comes from, which segments a window should hold, what time it is, and
+//! HTTP. It turns values into bytes and bytes into findings, and both by the same clauses.
+//!
+//! ```
+//! use headwater_manifest::hls::{MediaPlaylist, Segment, SegmentNames, Version};
+//! use headwater_media::{MediaTime, Timescale, WallTime};
+//! use std::num::NonZeroU32;
+//!
+//! let names = SegmentNames::new("", ".ts").unwrap();
+//! let playlist = MediaPlaylist::live(Version::MpegTs, NonZeroU32::new(2).unwrap(), 41, &names);
+//! let start = WallTime::from_unix_millis(1_769_860_800_000);
+//! let segments = (0..4).map(|n| Segment::new(MediaTime::new(180_000, Timescale::MPEG), start.offset_by(n * 2_000)));
+//! let text = playlist.render(segments).unwrap();
+//! assert!(text.ends_with(b"#EXT-X-PROGRAM-DATE-TIME:2026-01-31T12:00:06.000Z\n#EXTINF:2.000000,\n44.ts\n"));
+//! ```
 #![forbid(unsafe_code)]
+
+pub mod hls;
