@@ -1,0 +1,238 @@
+//! Transport packets: headers, continuity counters, adaptation fields, and the scatter of a PES packet over them.
+
+/// Bytes in a transport packet (H.222.0 2.4.3.2).
+pub const PACKET_SIZE: usize = 188;
+
+/// What follows the 4-byte header: adaptation field and payload together.
+pub(crate) const BODY_SIZE: usize = PACKET_SIZE - 4;
+
+/// PTS, DTS and PCR base count modulo 2^33 (H.222.0 2.4.3.7); only the functions that write bits apply it.
+const CLOCK_MASK: u64 = (1 << 33) - 1;
+
+/// A packet identifier with its continuity counter, which runs on for the life of the stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Pid {
+    number: u16,
+    /// The counter of the next packet that carries payload.
+    next: u8,
+}
+
+/// adaptation_field_control (H.222.0 table 2-5).
+#[derive(Clone, Copy)]
+enum Control {
+    PayloadOnly = 0x10,
+    AdaptationOnly = 0x20,
+    Both = 0x30,
+}
+
+impl Pid {
+    pub(crate) const fn new(number: u16) -> Pid {
+        Pid { number, next: 0 }
+    }
+
+    /// The 4-byte header. The counter moves with payload only (H.222.0 2.4.3.3).
+    fn header(&mut self, unit_start: bool, control: Control) -> [u8; 4] {
+        let [high, low] = self.number.to_be_bytes();
+        let counter = match control {
+            Control::AdaptationOnly => self.next.wrapping_sub(1) & 0x0f,
+            Control::PayloadOnly | Control::Both => {
+                let counter = self.next;
+                self.next = (counter + 1) & 0x0f;
+                counter
+            }
+        };
+        [0x47, high | if unit_start { 0x40 } else { 0 }, low, control as u8 | counter]
+    }
+
+    /// One packet whose body is a complete section, prepared by [`crate::psi`].
+    pub(crate) fn write_section(&mut self, out: &mut Vec<u8>, body: &[u8; BODY_SIZE]) {
+        out.extend_from_slice(&self.header(true, Control::PayloadOnly));
+        out.extend_from_slice(body);
+    }
+
+    /// One packet without payload that carries a PCR.
+    pub(crate) fn write_clock(&mut self, out: &mut Vec<u8>, adaptation: &Adaptation) {
+        out.extend_from_slice(&self.header(false, Control::AdaptationOnly));
+        adaptation.write(out, BODY_SIZE);
+    }
+}
+
+/// What an adaptation field says; the default says nothing and takes no room.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Adaptation {
+    /// The clock, or a counter, does not continue what came before.
+    pub(crate) discontinuity: bool,
+    /// Decoding can start with this packet.
+    pub(crate) random_access: bool,
+    /// The program clock in 90 kHz ticks, not yet reduced.
+    pub(crate) pcr: Option<i64>,
+}
+
+impl Adaptation {
+    /// Bytes that the field takes before stuffing, its length byte included.
+    fn size(&self) -> usize {
+        match (self.pcr, self.discontinuity || self.random_access) {
+            (Some(_), _) => 8,
+            (None, true) => 2,
+            (None, false) => 0,
+        }
+    }
+
+    /// The field stuffed to exactly `size` bytes, the length byte included.
+    fn write(&self, out: &mut Vec<u8>, size: usize) {
+        let end = out.len() + size;
+        let Some(length) = size.checked_sub(1) else { return };
+        out.push(u8::try_from(length).unwrap_or(u8::MAX));
+        // A single byte of stuffing is the length byte 0 without flags (H.222.0 2.4.3.5).
+        if length == 0 {
+            return;
+        }
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        out.push(
+            flag(self.discontinuity, 0x80) | flag(self.random_access, 0x40) | flag(self.pcr.is_some(), 0x10),
+        );
+        if let Some(pcr) = self.pcr {
+            // base33, six reserved ones, extension9: milliseconds and sample clocks need no 27 MHz fraction.
+            let [_, _, bits @ ..] = ((pcr.cast_unsigned() & CLOCK_MASK) << 15 | 0x3f << 9).to_be_bytes();
+            out.extend_from_slice(&bits);
+        }
+        out.resize(end, 0xff);
+    }
+}
+
+/// Writes one PES packet of known size into transport packets, piece by piece, without a copy in between.
+///
+/// The pieces must add up to the size announced: then every packet is whole when the last piece is in.
+pub(crate) struct Scatter<'a> {
+    out: &'a mut Vec<u8>,
+    pid: &'a mut Pid,
+    /// Bytes of the PES packet still to come.
+    remaining: usize,
+    /// Payload bytes that still fit into the packet that is open.
+    room: usize,
+}
+
+impl<'a> Scatter<'a> {
+    /// Opens the first packet of a PES packet of `size` bytes, its header included.
+    pub(crate) fn start(
+        out: &'a mut Vec<u8>,
+        pid: &'a mut Pid,
+        size: usize,
+        adaptation: &Adaptation,
+    ) -> Scatter<'a> {
+        let packets = (size + adaptation.size()).div_ceil(BODY_SIZE);
+        out.reserve(packets * PACKET_SIZE);
+        let mut scatter = Scatter { out, pid, remaining: size, room: 0 };
+        scatter.open(true, adaptation);
+        scatter
+    }
+
+    /// The next piece.
+    pub(crate) fn write(&mut self, piece: &[u8]) {
+        debug_assert!(piece.len() <= self.remaining, "more pieces than announced");
+        let mut rest = piece;
+        loop {
+            let (now, later) = rest.split_at(rest.len().min(self.room));
+            self.out.extend_from_slice(now);
+            self.room -= now.len();
+            self.remaining = self.remaining.saturating_sub(now.len());
+            if later.is_empty() {
+                return;
+            }
+            // The open packet is full. Whole packets need no look at room or stuffing: this is the hot loop.
+            let (bodies, tail) = later.as_chunks::<BODY_SIZE>();
+            for body in bodies {
+                self.out.extend_from_slice(&self.pid.header(false, Control::PayloadOnly));
+                self.out.extend_from_slice(body);
+            }
+            self.remaining = self.remaining.saturating_sub(bodies.len() * BODY_SIZE);
+            if tail.is_empty() || self.remaining == 0 {
+                return;
+            }
+            self.open(false, &Adaptation::default());
+            rest = tail;
+        }
+    }
+
+    /// Opens a packet. What will not be filled with payload is stuffed in the adaptation field: stuffing after the
+    /// payload of a PES packet does not exist (H.222.0 2.4.3.5).
+    fn open(&mut self, unit_start: bool, adaptation: &Adaptation) {
+        self.room = self.remaining.min(BODY_SIZE - adaptation.size());
+        let field = BODY_SIZE - self.room;
+        let control = if field == 0 { Control::PayloadOnly } else { Control::Both };
+        self.out.extend_from_slice(&self.pid.header(unit_start, control));
+        adaptation.write(self.out, field);
+    }
+}
+
+/// Bytes in a PES header with PTS only, and with DTS.
+const PES_HEADER_SIZE: usize = 14;
+const PES_HEADER_SIZE_DTS: usize = 19;
+
+/// A PES packet header (H.222.0 2.4.3.6).
+pub(crate) struct PesHeader {
+    bytes: [u8; PES_HEADER_SIZE_DTS],
+    size: usize,
+}
+
+/// Bytes that a PES packet may have after its length field.
+pub(crate) const PES_LENGTH_MAX: usize = u16::MAX as usize;
+
+/// Most payload that fits into a PES packet which must announce its length.
+pub(crate) const PES_PAYLOAD_MAX: usize = PES_LENGTH_MAX - (PES_HEADER_SIZE - 6);
+
+impl PesHeader {
+    /// The header before `payload` bytes. Times are 90 kHz ticks, not yet reduced; DTS is written when it differs.
+    ///
+    /// The length field is exact where it fits, else 0, which only video may use (2.4.3.7): callers keep audio
+    /// within [`PES_PAYLOAD_MAX`].
+    pub(crate) fn new(stream_id: u8, payload: usize, pts: i64, dts: i64) -> PesHeader {
+        let size = if pts == dts { PES_HEADER_SIZE } else { PES_HEADER_SIZE_DTS };
+        let length = u16::try_from(payload.saturating_add(size - 6)).unwrap_or(0);
+        let [length_high, length_low] = length.to_be_bytes();
+        let (flags, pts_prefix) = if pts == dts { (0x80, 0x20) } else { (0xc0, 0x30) };
+        let data_size = if pts == dts { 5 } else { 10 };
+        let [p0, p1, p2, p3, p4] = timestamp(pts_prefix, pts);
+        let [d0, d1, d2, d3, d4] = timestamp(0x10, dts);
+        let bytes = [
+            0,
+            0,
+            1,
+            stream_id,
+            length_high,
+            length_low,
+            0x80,
+            flags,
+            data_size,
+            p0,
+            p1,
+            p2,
+            p3,
+            p4,
+            d0,
+            d1,
+            d2,
+            d3,
+            d4,
+        ];
+        PesHeader { bytes, size }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.size).unwrap_or(&self.bytes)
+    }
+}
+
+/// Four bits of prefix, then 33 bits of time in groups of 3, 15 and 15, each closed by a marker bit.
+fn timestamp(prefix: u8, ticks: i64) -> [u8; 5] {
+    let clock = ticks.cast_unsigned() & CLOCK_MASK;
+    let bits = u64::from(prefix) << 32
+        | (clock >> 30) << 33
+        | 1 << 32
+        | (clock >> 15 & 0x7fff) << 17
+        | 1 << 16
+        | (clock & 0x7fff) << 1
+        | 1;
+    let [_, _, _, bytes @ ..] = bits.to_be_bytes();
+    bytes
+}
