@@ -1,0 +1,130 @@
+//! The MPEG-TS packaging: one muxer, the segment under construction, and the window of finished ones.
+
+use bytes::Bytes;
+use headwater_media::{MediaTime, Sample, Timescale, TrackKind, WallTime};
+use headwater_mpegts as mpegts;
+
+use crate::Clock;
+use crate::snapshot::{Tracks, TsRendition, TsSegment};
+use crate::window::{Numbering, Window};
+
+/// Room for the first segment: 2 s at 2 Mbit/s. Later ones get their predecessor's size.
+const FIRST_SEGMENT_BYTES: usize = 512 << 10;
+
+/// What the running segment was begun with.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    /// 90 kHz ticks.
+    start: i64,
+    independent: bool,
+    discontinuity: bool,
+}
+
+/// MPEG-TS segments of one stream.
+#[derive(Debug)]
+pub(crate) struct TsPackaging {
+    muxer: Option<mpegts::Muxer>,
+    buffer: Vec<u8>,
+    /// The size that the next buffer starts with.
+    size_expected: usize,
+    running: Option<Running>,
+    window: Window,
+    /// Samples that the muxer refused.
+    refused: u64,
+}
+
+impl TsPackaging {
+    pub(crate) fn new(window: std::time::Duration, numbering: Numbering) -> TsPackaging {
+        TsPackaging {
+            muxer: None,
+            buffer: Vec::new(),
+            size_expected: FIRST_SEGMENT_BYTES,
+            running: None,
+            window: Window::new(window, numbering),
+            refused: 0,
+        }
+    }
+
+    /// Takes the tracks for the segments that follow. The continuity counters run on.
+    ///
+    /// # Errors
+    /// What the muxer can't carry; its tracks stay as they were.
+    pub(crate) fn configure(&mut self, tracks: &Tracks) -> Result<(), mpegts::Error> {
+        let program = mpegts::Program { video: tracks.video.as_deref(), audio: tracks.audio.as_deref() };
+        match &mut self.muxer {
+            Some(muxer) => muxer.reconfigure(program),
+            None => {
+                self.muxer = Some(mpegts::Muxer::new(program)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts a segment at `start` (90 kHz ticks).
+    pub(crate) fn open(&mut self, start: i64, independent: bool, discontinuity: bool) {
+        let Some(muxer) = &mut self.muxer else { return };
+        self.buffer = Vec::with_capacity(self.size_expected);
+        muxer.begin_segment(&mut self.buffer);
+        self.running = Some(Running { start, independent, discontinuity });
+    }
+
+    /// Writes a sample of the media clock into the running segment.
+    pub(crate) fn write(&mut self, sample: &Sample) {
+        let (Some(muxer), Some(_)) = (&mut self.muxer, &self.running) else { return };
+        let written = match sample.track.kind {
+            TrackKind::Video => muxer.write_video(&mut self.buffer, sample),
+            TrackKind::Audio => muxer.write_audio(&mut self.buffer, sample),
+        };
+        if written.is_err() {
+            self.refused += 1;
+        }
+    }
+
+    /// Ends the running segment at `end` (90 kHz ticks) and lists it. `last`: nothing continues it, so audio presented after
+    /// `end` goes into it too. Returns the segment's size in bytes.
+    pub(crate) fn close(
+        &mut self,
+        end: i64,
+        last: bool,
+        date: WallTime,
+        target_duration: u32,
+        clock: Clock,
+    ) -> Option<usize> {
+        let running = self.running.take()?;
+        let muxer = self.muxer.as_mut()?;
+        let cut = (!last).then(|| MediaTime::new(end, Timescale::MPEG));
+        muxer.end_segment(&mut self.buffer, cut);
+        let payload = std::mem::take(&mut self.buffer);
+        let size = payload.len();
+        // A tenth above the last one, so that a segment of the usual size needs no second allocation.
+        self.size_expected = size + size / 10;
+        let segment = TsSegment {
+            sequence: self.window.next_sequence(),
+            start: MediaTime::new(running.start, Timescale::MPEG),
+            duration: MediaTime::new(end - running.start, Timescale::MPEG),
+            program_date_time: date,
+            discontinuity: running.discontinuity,
+            independent: running.independent,
+            payload: Bytes::from(payload),
+        };
+        self.window.push(segment, target_duration, clock.now);
+        Some(size)
+    }
+
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    pub(crate) fn window_mut(&mut self) -> &mut Window {
+        &mut self.window
+    }
+
+    pub(crate) fn rendition(&self, target_duration: u32) -> TsRendition {
+        self.window.rendition(target_duration)
+    }
+
+    /// Samples that could not be written.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused
+    }
+}
