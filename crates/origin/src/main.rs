@@ -1,2 +1,7 @@
-//! The binary.
-fn main() {}
+//! The `headwater` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headwater_origin::cli::main()
+}
