@@ -1,11 +1,11 @@
 //! Audio frames: ADTS headers, and how many frames share a PES packet.
 
 use bytes::Bytes;
+use headwater_codec::aac::AudioSpecificConfig;
 use headwater_media::{AudioCodec, AudioConfig, Timescale};
 
 use crate::Error;
 use crate::packet::PES_PAYLOAD_MAX;
-use crate::records::{self, AudioSpecificConfig};
 
 /// A raw AAC frame may have this many bytes: `aac_frame_length` has 13 bits and counts the 7 of the header.
 pub const AAC_FRAME_SIZE_MAX: usize = 8_191 - ADTS_HEADER_SIZE;
@@ -73,17 +73,16 @@ impl Frame {
 impl AudioTrack {
     pub(crate) fn new(config: &AudioConfig) -> Result<AudioTrack, Error> {
         let (stream_type, framing) = match config.codec {
-            AudioCodec::Aac => (0x0f, Framing::Adts(records::audio_specific_config(&config.record)?)),
+            AudioCodec::Aac => {
+                let record = AudioSpecificConfig::parse(&config.record).map_err(Error::AudioRecord)?;
+                // Only a header shows whether there can be one.
+                record.adts_header(1).map_err(Error::AudioUnrepresentable)?;
+                (0x0f, Framing::Adts(record))
+            }
             // ISO/IEC 11172-3 has 32 kHz and above, 13818-3 the halves; the quarters of "MPEG 2.5" go with them.
             AudioCodec::Mp3 if config.sample_rate.hz() >= 32_000 => (0x03, Framing::Own),
             AudioCodec::Mp3 => (0x04, Framing::Own),
         };
-        if config.codec == AudioCodec::Aac && config.samples_per_frame != 1_024 {
-            return Err(Error::AudioUnrepresentable(format!(
-                "ADTS frames have 1024 samples, these have {}",
-                config.samples_per_frame
-            )));
-        }
         let AudioConfig { sample_rate, samples_per_frame, .. } = *config;
         Ok(AudioTrack { stream_type, framing, sample_rate, samples_per_frame })
     }
@@ -105,7 +104,7 @@ impl AudioTrack {
             return Err(Error::FrameTooLong { size, max });
         }
         let adts = match &self.framing {
-            Framing::Adts(config) => Some(records::adts_header(config, size)?),
+            Framing::Adts(config) => Some(config.adts_header(size).map_err(Error::AudioUnrepresentable)?),
             Framing::Own => None,
         };
         Ok(Frame { pts, adts, data })

@@ -1,5 +1,6 @@
 //! Why a program, an access unit or an audio frame cannot go into a transport stream.
 
+use headwater_codec::h264::NAL_UNITS_MAX;
 use headwater_media::TrackKind;
 
 /// Nothing has been written to the output, and no counter has moved, when one of these comes back.
@@ -13,32 +14,25 @@ pub enum Error {
     TrackMissing(TrackKind),
     /// The video configuration record cannot be read, or holds no parameter sets.
     #[error("AVCDecoderConfigurationRecord: {0}")]
-    VideoRecord(String),
+    VideoRecord(#[source] headwater_codec::Error),
     /// The audio configuration record cannot be read.
     #[error("AudioSpecificConfig: {0}")]
-    AudioRecord(String),
+    AudioRecord(#[source] headwater_codec::Error),
     /// The audio coding exists, but ADTS has no way to say it (object type, 960-sample frames, a program config
     /// element, a sampling rate without an index). Fragmented MP4 can carry it.
     #[error("MPEG-TS cannot carry this audio: {0}")]
-    AudioUnrepresentable(String),
+    AudioUnrepresentable(#[source] headwater_codec::Error),
     /// A NAL unit's length field claims more bytes than the sample has left, or is itself cut short.
-    #[error("NAL unit at byte {offset} claims {claimed} bytes, {available} are left")]
-    NalLength {
-        /// Where in the sample the length field begins.
-        offset: usize,
-        /// The value of the field; the size of a length field if that is what is missing.
-        claimed: usize,
-        /// Bytes left in the sample for it.
-        available: usize,
-    },
+    #[error("access unit: {0}")]
+    NalLength(#[source] headwater_codec::Error),
     /// The access unit holds no NAL unit, or only ones that are never written (delimiters, filler, ends).
     #[error("the access unit holds nothing to write")]
     AccessUnitEmpty,
     /// The access unit is longer than [`crate::ACCESS_UNIT_SIZE_MAX`].
     #[error("access unit of {0} bytes")]
     AccessUnitTooLong(usize),
-    /// The access unit holds more NAL units than [`crate::NAL_UNITS_MAX`].
-    #[error("more than {} NAL units in an access unit", crate::NAL_UNITS_MAX)]
+    /// The access unit holds more NAL units than [`NAL_UNITS_MAX`].
+    #[error("more than {} NAL units in an access unit", NAL_UNITS_MAX)]
     NalUnitsTooMany,
     /// An audio frame without bytes.
     #[error("the audio frame is empty")]

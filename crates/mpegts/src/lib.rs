@@ -33,11 +33,10 @@ mod error;
 mod muxer;
 mod packet;
 mod psi;
-mod records;
 mod video;
 
 pub use audio::{AAC_FRAME_SIZE_MAX, MP3_FRAME_SIZE_MAX};
 pub use error::Error;
 pub use muxer::{Muxer, PCR_DELAY, Program};
 pub use packet::PACKET_SIZE;
-pub use video::{ACCESS_UNIT_SIZE_MAX, NAL_UNITS_MAX};
+pub use video::ACCESS_UNIT_SIZE_MAX;
