@@ -1,0 +1,811 @@
+//! The server's side of one connection: bytes and time in, bytes and events out.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::aggregate::{self, Aggregate};
+use crate::amf0::Value;
+use crate::chunk::{CSID_CONTROL, ChunkReader};
+use crate::command::{Capabilities, Command, Connect, ConnectTexts};
+use crate::handshake::{Handshake, RANDOM_BYTES};
+use crate::message::{
+    Class, Message, MessageKind, event_type, split_event, split_u32, type_id, user_control,
+};
+use crate::status::{self, Level, PlayError, PublishError, Status};
+use crate::writer::ChunkWriter;
+use crate::{Counters, Error, Limits, NameError, Phase, StreamTarget, text};
+
+/// Window Acknowledgement Size and Set Peer Bandwidth: four seconds at 5 Mbit/s between acknowledgements, the value
+/// of Adobe's servers, which every encoder has met.
+const WINDOW_BYTES: u32 = 2_500_000;
+/// Limit type of Set Peer Bandwidth: dynamic (RTMP 1.0 5.4.5).
+const LIMIT_DYNAMIC: u8 = 2;
+/// Our chunk size. Replies fit one chunk, media to players nearly always.
+const CHUNK_SIZE: u32 = 60_000;
+/// Chunk stream of `_result` and other answers on the connection itself.
+const CSID_COMMAND: u32 = 3;
+/// Chunk stream of `onStatus`.
+const CSID_STATUS: u32 = 5;
+/// Longest text of the peer that is repeated in an answer.
+const ECHO_BYTES_MAX: usize = 256;
+/// An emptied event queue that once was longer than this gives its memory back.
+const EVENTS_KEPT: usize = 256;
+
+/// Something happened that the caller must know of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// `connect` came and was answered with success.
+    Connected(Box<Connect>),
+    /// `publish`: waits for [`ServerConnection::accept_publish`] or [`ServerConnection::reject_publish`].
+    Publish(PublishRequest),
+    /// `play`: waits for [`ServerConnection::reject_play`].
+    Play(PlayRequest),
+    /// A `publish` or `play` that was refused here and answered; flush and close.
+    Refused {
+        /// Message stream.
+        stream_id: u32,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Audio, video or data of an accepted publication.
+    Media(MediaMessage),
+    /// The peer ended a publication. Comes once for each, and also for one that was never accepted.
+    Unpublish {
+        /// Message stream.
+        stream_id: u32,
+        /// How.
+        cause: UnpublishCause,
+    },
+}
+
+/// A request to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishRequest {
+    /// Message stream.
+    pub stream_id: u32,
+    /// What to publish to.
+    pub target: StreamTarget,
+}
+
+/// A request to play.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayRequest {
+    /// Message stream.
+    pub stream_id: u32,
+    /// What to play.
+    pub target: StreamTarget,
+}
+
+/// Why a request was refused before anyone was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// The address names no stream.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// On a message stream that `createStream` did not make.
+    #[error("publish or play on a message stream that createStream did not make")]
+    NoSuchStream,
+    /// The message stream is publishing or playing already.
+    #[error("this message stream publishes or plays already")]
+    Busy,
+}
+
+/// One message of a publication. `Debug` prints the payload's length only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MediaMessage {
+    /// Audio, video or data.
+    pub kind: MessageKind,
+    /// Message stream.
+    pub stream_id: u32,
+    /// Milliseconds modulo 2^32, any origin.
+    pub timestamp: u32,
+    /// The body, never empty. Audio and video may share the read buffer: copy what is kept for long.
+    pub payload: Bytes,
+}
+
+impl fmt::Debug for MediaMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MediaMessage { kind, stream_id, timestamp, payload } = self;
+        write!(f, "{kind:?} {{ stream {stream_id}, {timestamp} ms, {} bytes }}", payload.len())
+    }
+}
+
+/// How a publisher said that it is done; each of them is a clean end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UnpublishCause {
+    /// `FCUnpublish`.
+    FcUnpublish,
+    /// `closeStream`, or `publish` of `false`.
+    CloseStream,
+    /// `deleteStream`.
+    DeleteStream,
+}
+
+/// What a message stream is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Idle,
+    /// By the publication of this serial number.
+    Publish(u64),
+    Play,
+}
+
+#[derive(Debug)]
+struct Stream {
+    id: u32,
+    used_for: Use,
+}
+
+/// A publication outlives its message stream until its last event is taken: what the peer sent before it ended is
+/// delivered even if all of it came in one read. A refused one is forgotten at once.
+struct Publication {
+    serial: u64,
+    stream_id: u32,
+    /// As the peer wrote it, for FCUnpublish.
+    name: String,
+    /// Its Publish event was taken.
+    announced: bool,
+    accepted: bool,
+}
+
+/// An event and, for what belongs to a publication, its serial number.
+struct Queued {
+    publication: Option<u64>,
+    event: ServerEvent,
+}
+
+/// One connection, from C0 to its end. After an error nothing more is read; what
+/// [`ServerConnection::take_output`] still holds may be sent before closing.
+///
+/// Times are [`Duration`]s since any fixed moment of a monotonic clock.
+pub struct ServerConnection {
+    limits: Limits,
+    handshake: Option<Handshake>,
+    reader: ChunkReader,
+    writer: ChunkWriter,
+    output: BytesMut,
+    events: VecDeque<Queued>,
+    capabilities: Capabilities,
+    connect: Option<ConnectTexts>,
+    streams: Vec<Stream>,
+    stream_id_last: u32,
+    publications: Vec<Publication>,
+    serial_last: u64,
+    /// The peer's window: how many bytes it wants acknowledged at a time; 0 for never.
+    window: u32,
+    bytes_acknowledged: u64,
+    now: Duration,
+    deadline: Option<(Duration, Phase)>,
+    received_at: Duration,
+    ping_sent: bool,
+    /// Bytes that the last call left in the input.
+    input_left: usize,
+    command_second: Duration,
+    commands: u32,
+    closed: bool,
+}
+
+impl ServerConnection {
+    /// A connection that has received nothing. `random` fills S1: the caller supplies randomness.
+    pub fn new(limits: Limits, random: [u8; RANDOM_BYTES], now: Duration) -> ServerConnection {
+        ServerConnection {
+            handshake: Some(Handshake::new(random)),
+            reader: ChunkReader::new(limits.clone()),
+            writer: ChunkWriter::new(),
+            output: BytesMut::new(),
+            events: VecDeque::new(),
+            capabilities: Capabilities::default(),
+            connect: None,
+            streams: Vec::new(),
+            stream_id_last: 0,
+            publications: Vec::new(),
+            serial_last: 0,
+            window: WINDOW_BYTES,
+            bytes_acknowledged: 0,
+            now,
+            deadline: Some((now.saturating_add(limits.handshake_timeout), Phase::Handshake)),
+            received_at: now,
+            ping_sent: false,
+            input_left: 0,
+            command_second: now,
+            commands: 0,
+            closed: false,
+            limits,
+        }
+    }
+
+    /// What to tell peers that speak Enhanced RTMP; nothing by default. To be called before the first input.
+    pub fn set_capabilities(&mut self, capabilities: Capabilities) {
+        self.capabilities = capabilities;
+    }
+
+    /// Consumes all that is complete, and payloads as they come, from the front of `input`; what is left (1,536 bytes
+    /// at most during the handshake, [`crate::chunk::HEADER_BYTES_MAX`] after it) belongs in front of the next bytes.
+    ///
+    /// Each call can add an event for every two bytes of input: call [`ServerConnection::poll_event`] until `None` and
+    /// [`ServerConnection::take_output`] after each.
+    ///
+    /// # Errors
+    /// [`Error`]: close. Events from before it are still there to be taken. [`Error::Closed`] from then on.
+    pub fn handle_input(&mut self, input: &mut BytesMut, now: Duration) -> Result<(), Error> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        self.now = self.now.max(now);
+        let result = self.consume(input);
+        self.input_left = input.len();
+        self.closed = result.is_err();
+        result
+    }
+
+    /// The next event, in the order of the bytes.
+    ///
+    /// Media that came behind a `publish` in the same read is delivered if that was accepted meanwhile, and dropped and
+    /// counted if not: decide before taking the next event.
+    pub fn poll_event(&mut self) -> Option<ServerEvent> {
+        loop {
+            let Some(Queued { publication, event }) = self.events.pop_front() else {
+                if self.events.capacity() > EVENTS_KEPT {
+                    self.events = VecDeque::new();
+                }
+                return None;
+            };
+            let Some(serial) = publication else { return Some(event) };
+            let index = self.publications.iter().position(|publication| publication.serial == serial);
+            let publication = index.and_then(|index| self.publications.get_mut(index));
+            match (&event, publication) {
+                (ServerEvent::Media(_), publication) => {
+                    if !publication.is_some_and(|publication| publication.accepted) {
+                        self.reader.counters_mut().stray_media += 1;
+                        continue;
+                    }
+                }
+                (_, None) => continue,
+                (ServerEvent::Unpublish { .. }, Some(_)) => {
+                    self.publications.retain(|publication| publication.serial != serial);
+                }
+                (_, Some(publication)) => publication.announced = true,
+            }
+            return Some(event);
+        }
+    }
+
+    /// All bytes to send so far, in order; empty when there are none.
+    pub fn take_output(&mut self) -> Bytes {
+        self.output.split().freeze()
+    }
+
+    /// When [`ServerConnection::handle_timeout`] has something to do, if nothing happens before.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        if self.closed {
+            return None;
+        }
+        let silence = if self.ping_sent { self.limits.silence_timeout } else { self.limits.ping_after };
+        let traffic = self.handshake.is_none().then(|| self.received_at.saturating_add(silence));
+        let phase = self.deadline.map(|(at, _)| at);
+        traffic.into_iter().chain(phase).min()
+    }
+
+    /// Does what is due at `now`: asks a silent peer for a sign of life, or ends the connection.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]: close.
+    pub fn handle_timeout(&mut self, now: Duration) -> Result<(), Error> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        self.now = self.now.max(now);
+        let expired = self.deadline.filter(|(at, _)| *at <= self.now).map(|(_, phase)| phase);
+        let silence = self.now.saturating_sub(self.received_at);
+        let silent = self.handshake.is_none() && silence >= self.limits.silence_timeout;
+        if let Some(phase) = expired.or(silent.then_some(Phase::Traffic)) {
+            self.closed = true;
+            return Err(Error::Timeout(phase));
+        }
+        if self.handshake.is_none() && !self.ping_sent && silence >= self.limits.ping_after {
+            self.ping_sent = true;
+            self.write_user_control(event_type::PING_REQUEST, millis(self.now));
+        }
+        Ok(())
+    }
+
+    /// Accepts the `publish` that was last reported for this message stream: StreamBegin and NetStream.Publish.Start.
+    /// Does nothing when there is none or it is decided.
+    pub fn accept_publish(&mut self, stream_id: u32) {
+        let Some(publication) = self.undecided(stream_id) else { return };
+        publication.accepted = true;
+        let serial = publication.serial;
+        // The peer may have ended it before it was decided; its media still counts, an answer doesn't.
+        if self.streams.iter().any(|stream| stream.used_for == Use::Publish(serial)) {
+            self.write_user_control(event_type::STREAM_BEGIN, stream_id);
+            let status = Status::info(status::PUBLISH_START, "publishing");
+            self.write_status(stream_id, &status, &[("clientid", Value::Number(1.0))]);
+        }
+    }
+
+    /// Refuses it. The caller closes the connection once the output is sent.
+    pub fn reject_publish(&mut self, stream_id: u32, error: PublishError, description: &str) {
+        let Some(serial) = self.undecided(stream_id).map(|publication| publication.serial) else { return };
+        self.publications.retain(|publication| publication.serial != serial);
+        if self.streams.iter().any(|stream| stream.used_for == Use::Publish(serial)) {
+            self.release(stream_id);
+            self.send_status(stream_id, &Status::error(error.code(), description));
+        }
+    }
+
+    /// Refuses a `play`. The caller closes the connection once the output is sent.
+    pub fn reject_play(&mut self, stream_id: u32, error: PlayError, description: &str) {
+        if self.streams.iter().any(|stream| stream.id == stream_id && stream.used_for == Use::Play) {
+            self.release(stream_id);
+            self.send_status(stream_id, &Status::error(error.code(), description));
+        }
+    }
+
+    /// Sends an `onStatus` on a message stream: why a publication cannot go on, or that the server ended it.
+    pub fn send_status(&mut self, stream_id: u32, status: &Status) {
+        self.write_status(stream_id, status, &[]);
+    }
+
+    /// What was received and tolerated so far.
+    pub fn counters(&self) -> &Counters {
+        self.reader.counters()
+    }
+
+    /// Bytes allocated for messages that are not complete.
+    pub fn partial_bytes(&self) -> usize {
+        self.reader.partial_bytes()
+    }
+
+    /// Panics when the books don't balance; for tests and fuzzing.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        self.reader.check_invariants();
+        assert!(self.streams.len() <= self.limits.streams_max);
+        for stream in &self.streams {
+            if let Use::Publish(serial) = stream.used_for {
+                let publication = self.publications.iter().find(|p| p.serial == serial);
+                assert!(publication.is_some_and(|p| p.stream_id == stream.id));
+            }
+        }
+        let in_use = self.streams.iter().any(|stream| stream.used_for != Use::Idle);
+        assert!(self.closed || self.deadline.is_some() != in_use);
+    }
+
+    fn consume(&mut self, input: &mut BytesMut) -> Result<(), Error> {
+        if input.len() > self.input_left {
+            self.received_at = self.now;
+            self.ping_sent = false;
+        }
+        if let Some(handshake) = &mut self.handshake {
+            let before = input.len();
+            let time_ms = millis(self.now);
+            let done = handshake.read(input, &mut self.output, time_ms)?;
+            self.reader.counters_mut().bytes_received += (before - input.len()) as u64;
+            if !done {
+                return Ok(());
+            }
+            self.handshake = None;
+            self.set_deadline(self.limits.connect_timeout, Phase::Connect);
+        }
+        while let Some(message) = self.reader.read(input)? {
+            self.message(message)?;
+            self.check_output()?;
+        }
+        self.acknowledge();
+        self.check_output()
+    }
+
+    fn check_output(&self) -> Result<(), Error> {
+        if self.output.len() > self.limits.output_bytes_max {
+            return Err(Error::OutputFull { max: self.limits.output_bytes_max });
+        }
+        Ok(())
+    }
+
+    /// RTMP 1.0 5.4.3: the running total modulo 2^32, once per window.
+    fn acknowledge(&mut self) {
+        let total = self.reader.counters().bytes_received;
+        if self.window == 0 || total.saturating_sub(self.bytes_acknowledged) < u64::from(self.window) {
+            return;
+        }
+        self.bytes_acknowledged = total;
+        let [.., a, b, c, d] = total.to_be_bytes();
+        self.write_control(type_id::ACKNOWLEDGEMENT, &[a, b, c, d]);
+    }
+
+    fn set_deadline(&mut self, after: Duration, phase: Phase) {
+        self.deadline = Some((self.now.saturating_add(after), phase));
+    }
+
+    fn message(&mut self, message: Message) -> Result<(), Error> {
+        match Class::of(message.type_id) {
+            Class::Control => self.control(&message),
+            Class::Command => return self.command_message(&message),
+            Class::Media if message.type_id == type_id::AGGREGATE => return self.aggregate(message),
+            Class::Media | Class::Data => self.media(message),
+            Class::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn control(&mut self, message: &Message) {
+        let payload = &message.payload;
+        let understood = match message.type_id {
+            type_id::USER_CONTROL => self.user_control(payload),
+            type_id::WINDOW_ACKNOWLEDGEMENT_SIZE => {
+                split_u32(payload).map(|(window, _)| self.window = window).is_some()
+            }
+            // Acknowledgements and Set Peer Bandwidth: sending never waits for either.
+            _ => payload.len() >= 4,
+        };
+        if !understood {
+            self.reader.counters_mut().ignored_controls += 1;
+        }
+    }
+
+    fn user_control(&mut self, payload: &[u8]) -> bool {
+        let Some((event, data)) = split_event(payload) else { return false };
+        match event {
+            event_type::PING_REQUEST => match split_u32(data) {
+                Some((time, _)) => self.write_user_control(event_type::PING_RESPONSE, time),
+                None => return false,
+            },
+            // Buffer lengths and what only servers say mean nothing here; an answer to a ping has done its work.
+            event_type::STREAM_BEGIN..=event_type::SET_BUFFER_LENGTH | event_type::PING_RESPONSE => {}
+            _ => return false,
+        }
+        true
+    }
+
+    fn aggregate(&mut self, message: Message) -> Result<(), Error> {
+        let mut messages = Aggregate::new(message);
+        let mut count = 0_usize;
+        for inner in &mut messages {
+            count += 1;
+            if count > self.limits.aggregate_messages_max {
+                return Err(Error::AggregateMessages { max: self.limits.aggregate_messages_max });
+            }
+            if inner.type_id == type_id::AGGREGATE {
+                return Err(Error::NestedAggregate);
+            }
+            if aggregate::may_contain(inner.type_id) {
+                self.media(inner);
+            } else {
+                self.reader.counters_mut().bad_aggregates += 1;
+            }
+        }
+        if messages.is_truncated() {
+            self.reader.counters_mut().bad_aggregates += 1;
+        }
+        Ok(())
+    }
+
+    fn media(&mut self, message: Message) {
+        let Message { timestamp, type_id, stream_id, payload, .. } = message;
+        let (kind, payload) = match type_id {
+            type_id::AUDIO => (MessageKind::Audio, payload),
+            type_id::VIDEO => (MessageKind::Video, payload),
+            // Metadata may be kept as long as the stream lives; a slice would keep the whole read buffer with it.
+            _ => (MessageKind::Data, Bytes::copy_from_slice(without_selector(type_id, &payload))),
+        };
+        let used_for = match self.streams.iter().find(|stream| stream.id == stream_id) {
+            Some(stream) => stream.used_for,
+            // Some encoders put media on message stream 0 or 1 whatever createStream said.
+            None => {
+                let mut publishing = self.streams.iter().filter(|s| matches!(s.used_for, Use::Publish(_)));
+                let only = publishing.next().filter(|_| publishing.next().is_none());
+                only.map_or(Use::Idle, |stream| stream.used_for)
+            }
+        };
+        let Use::Publish(serial) = used_for else {
+            self.reader.counters_mut().stray_media += 1;
+            return;
+        };
+        if payload.is_empty() {
+            self.reader.counters_mut().empty_messages += 1;
+            return;
+        }
+        let stream_id =
+            self.publications.iter().find(|p| p.serial == serial).map_or(stream_id, |p| p.stream_id);
+        let event = ServerEvent::Media(MediaMessage { kind, stream_id, timestamp, payload });
+        self.events.push_back(Queued { publication: Some(serial), event });
+    }
+
+    fn command_message(&mut self, message: &Message) -> Result<(), Error> {
+        let second = Duration::from_secs(1);
+        if self.now.saturating_sub(self.command_second) >= second {
+            self.command_second = self.now;
+            self.commands = 0;
+        }
+        self.commands = self.commands.saturating_add(1);
+        if self.commands > self.limits.commands_per_second_max {
+            return Err(Error::CommandRate { max: self.limits.commands_per_second_max });
+        }
+        match Command::decode(without_selector(message.type_id, &message.payload)) {
+            Ok(Some(command)) => self.command(message.stream_id, &command),
+            Ok(None) | Err(_) => {
+                self.reader.counters_mut().bad_amf += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn command(&mut self, stream_id: u32, command: &Command) -> Result<(), Error> {
+        if command.name == "connect" {
+            self.on_connect(command);
+            return Ok(());
+        }
+        if self.connect.is_none() {
+            return Err(Error::CommandBeforeConnect);
+        }
+        match command.name.as_str() {
+            "createStream" => self.on_create_stream(command),
+            "publish" => match command.arguments.first() {
+                // NetStream.publish(false) of Flash.
+                Some(Value::Boolean(false)) => self.on_close_stream(stream_id),
+                _ => self.on_publish(stream_id, command),
+            },
+            "play" => self.on_play(stream_id, command),
+            "FCPublish" => {
+                self.answer(command, &[]);
+                self.notify("onFCPublish", status::PUBLISH_START, command.first_text());
+            }
+            "FCUnpublish" => self.on_fc_unpublish(command),
+            "FCSubscribe" => {
+                self.answer(command, &[]);
+                self.notify("onFCSubscribe", "NetStream.Play.Start", command.first_text());
+            }
+            "closeStream" => self.on_close_stream(stream_id),
+            "deleteStream" => {
+                if let Some(id) = command.arguments.first().and_then(Value::as_u32) {
+                    self.end_publication(id, UnpublishCause::DeleteStream);
+                    self.streams.retain(|stream| stream.id != id);
+                    self.refresh_deadline();
+                }
+            }
+            "getStreamLength" => self.answer(command, &[Value::Number(0.0)]),
+            "_checkbw" => self.answer(command, &[]),
+            "releaseStream" => self.answer(command, &[Value::Undefined]),
+            // Answers are never answered.
+            "_result" | "_error" | "onStatus" => {}
+            _ => {
+                self.reader.counters_mut().unknown_commands += 1;
+                // An encoder that waits for the answer goes on with a success; it would give up at an error.
+                self.answer(command, &[Value::Undefined]);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_connect(&mut self, command: &Command) {
+        if self.connect.is_some() {
+            self.answer_error(command, status::CONNECT_REJECTED, "this connection is connected already");
+            return;
+        }
+        let texts = ConnectTexts::from_object(&command.object);
+        let connect = Connect::new(&texts, &command.object);
+        self.write_control(type_id::WINDOW_ACKNOWLEDGEMENT_SIZE, &WINDOW_BYTES.to_be_bytes());
+        let [a, b, c, d] = WINDOW_BYTES.to_be_bytes();
+        self.write_control(type_id::SET_PEER_BANDWIDTH, &[a, b, c, d, LIMIT_DYNAMIC]);
+        self.writer.set_chunk_size(CHUNK_SIZE, &mut self.output);
+        self.write_user_control(event_type::STREAM_BEGIN, 0);
+        let mut server = vec![
+            ("fmsVer".to_owned(), Value::string("FMS/3,0,1,123")),
+            ("capabilities".to_owned(), Value::Number(31.0)),
+        ];
+        if !connect.capabilities.is_empty() {
+            server.extend(self.capabilities.to_properties());
+        }
+        let info = Value::object([
+            ("level", Value::string(Level::Status.as_str())),
+            ("code", Value::string(status::CONNECT_SUCCESS)),
+            ("description", Value::string("Connection succeeded.")),
+            ("objectEncoding", Value::Number(0.0)),
+        ]);
+        self.write_command(
+            CSID_COMMAND,
+            0,
+            "_result",
+            command.transaction_id,
+            Value::Object(server),
+            vec![info],
+        );
+        self.connect = Some(texts);
+        self.set_deadline(self.limits.publish_timeout, Phase::Publish);
+        let event = ServerEvent::Connected(Box::new(connect));
+        self.events.push_back(Queued { publication: None, event });
+    }
+
+    fn on_create_stream(&mut self, command: &Command) {
+        if self.streams.len() >= self.limits.streams_max {
+            self.answer_error(command, status::CALL_FAILED, "too many message streams");
+            return;
+        }
+        self.stream_id_last = self.stream_id_last.saturating_add(1);
+        self.streams.push(Stream { id: self.stream_id_last, used_for: Use::Idle });
+        self.answer(command, &[Value::Number(f64::from(self.stream_id_last))]);
+    }
+
+    /// What a `publish` or `play` on this message stream would address, if the stream is free.
+    fn address(&self, stream_id: u32, name: &str) -> Result<StreamTarget, Refusal> {
+        let stream =
+            self.streams.iter().find(|stream| stream.id == stream_id).ok_or(Refusal::NoSuchStream)?;
+        if stream.used_for != Use::Idle {
+            return Err(Refusal::Busy);
+        }
+        let ConnectTexts { app, tc_url, flash_ver } = self.connect.as_ref().ok_or(Refusal::NoSuchStream)?;
+        Ok(StreamTarget::resolve(app, tc_url, flash_ver, name)?)
+    }
+
+    fn refuse(&mut self, stream_id: u32, refusal: Refusal, code: &'static str) {
+        self.send_status(stream_id, &Status::error(code, refusal.to_string()));
+        self.events
+            .push_back(Queued { publication: None, event: ServerEvent::Refused { stream_id, refusal } });
+    }
+
+    fn on_publish(&mut self, stream_id: u32, command: &Command) {
+        let target = match self.address(stream_id, command.first_text()) {
+            Ok(target) => target,
+            Err(refusal) => return self.refuse(stream_id, refusal, status::PUBLISH_BAD_NAME),
+        };
+        self.serial_last = self.serial_last.saturating_add(1);
+        let serial = self.serial_last;
+        self.publications.push(Publication {
+            serial,
+            stream_id,
+            name: command.first_text().to_owned(),
+            announced: false,
+            accepted: false,
+        });
+        self.set_use(stream_id, Use::Publish(serial));
+        let event = ServerEvent::Publish(PublishRequest { stream_id, target });
+        self.events.push_back(Queued { publication: Some(serial), event });
+    }
+
+    fn on_play(&mut self, stream_id: u32, command: &Command) {
+        let target = match self.address(stream_id, command.first_text()) {
+            Ok(target) => target,
+            Err(refusal) => return self.refuse(stream_id, refusal, status::PLAY_STREAM_NOT_FOUND),
+        };
+        self.set_use(stream_id, Use::Play);
+        let event = ServerEvent::Play(PlayRequest { stream_id, target });
+        self.events.push_back(Queued { publication: None, event });
+    }
+
+    /// The name decides which publication ends; with only one, it ends whatever the name.
+    fn on_fc_unpublish(&mut self, command: &Command) {
+        let name = command.first_text();
+        let mut open = self.streams.iter().filter_map(|stream| match stream.used_for {
+            Use::Publish(serial) => self.publications.iter().find(|publication| publication.serial == serial),
+            _ => None,
+        });
+        let first = open.next();
+        let named = first.into_iter().chain(open.clone()).find(|publication| publication.name == name);
+        let only = first.filter(|_| open.next().is_none());
+        let stream_id = named.or(only).map(|publication| publication.stream_id);
+        self.answer(command, &[]);
+        self.notify("onFCUnpublish", status::UNPUBLISH_SUCCESS, name);
+        if let Some(stream_id) = stream_id {
+            self.end_publication(stream_id, UnpublishCause::FcUnpublish);
+        }
+    }
+
+    fn on_close_stream(&mut self, stream_id: u32) {
+        if self.end_publication(stream_id, UnpublishCause::CloseStream) {
+            self.send_status(stream_id, &Status::unpublished("publication ended"));
+        } else {
+            self.release(stream_id);
+        }
+    }
+
+    /// The peer ended the publication on this message stream; returns whether there was one.
+    fn end_publication(&mut self, stream_id: u32, cause: UnpublishCause) -> bool {
+        let stream = self.streams.iter().find(|stream| stream.id == stream_id);
+        let Some(Use::Publish(serial)) = stream.map(|stream| stream.used_for) else { return false };
+        self.release(stream_id);
+        let event = ServerEvent::Unpublish { stream_id, cause };
+        self.events.push_back(Queued { publication: Some(serial), event });
+        true
+    }
+
+    /// The publication on this message stream that was reported and waits for a decision.
+    fn undecided(&mut self, stream_id: u32) -> Option<&mut Publication> {
+        let mut latest_first = self.publications.iter_mut().rev();
+        latest_first.find(|p| p.stream_id == stream_id && p.announced && !p.accepted)
+    }
+
+    fn release(&mut self, stream_id: u32) {
+        self.set_use(stream_id, Use::Idle);
+    }
+
+    fn set_use(&mut self, stream_id: u32, used_for: Use) {
+        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == stream_id) {
+            stream.used_for = used_for;
+        }
+        self.refresh_deadline();
+    }
+
+    /// A connection that neither publishes nor plays has [`Limits::publish_timeout`] to begin.
+    fn refresh_deadline(&mut self) {
+        if self.streams.iter().any(|stream| stream.used_for != Use::Idle) {
+            self.deadline = None;
+        } else if self.deadline.is_none() {
+            self.set_deadline(self.limits.publish_timeout, Phase::Publish);
+        }
+    }
+
+    /// `_result` with a null command object, unless no answer is wanted.
+    fn answer(&mut self, command: &Command, arguments: &[Value]) {
+        if command.transaction_id != 0.0 {
+            let id = command.transaction_id;
+            self.write_command(CSID_COMMAND, 0, "_result", id, Value::Null, arguments.to_vec());
+        }
+    }
+
+    fn answer_error(&mut self, command: &Command, code: &'static str, description: &str) {
+        let info = information(&Status::error(code, description), &[]);
+        self.write_command(CSID_COMMAND, 0, "_error", command.transaction_id, Value::Null, vec![info]);
+    }
+
+    /// `onFCPublish` and its kin. The name is repeated without its query.
+    fn notify(&mut self, method: &str, code: &'static str, name: &str) {
+        let name = text::cut(name.split('?').next().unwrap_or(""), ECHO_BYTES_MAX);
+        let info = Value::object([("code", Value::string(code)), ("description", Value::string(name))]);
+        self.write_command(CSID_COMMAND, 0, method, 0.0, Value::Null, vec![info]);
+    }
+
+    fn write_status(&mut self, stream_id: u32, status: &Status, more: &[(&str, Value)]) {
+        let info = information(status, more);
+        self.write_command(CSID_STATUS, stream_id, "onStatus", 0.0, Value::Null, vec![info]);
+    }
+
+    fn write_command(
+        &mut self,
+        csid: u32,
+        stream_id: u32,
+        name: &str,
+        transaction_id: f64,
+        object: Value,
+        arguments: Vec<Value>,
+    ) {
+        let body = Command { name: name.to_owned(), transaction_id, object, arguments }.encode();
+        self.writer.write(&mut self.output, csid, 0, type_id::COMMAND_AMF0, stream_id, &body);
+    }
+
+    fn write_control(&mut self, type_id: u8, body: &[u8]) {
+        self.writer.write(&mut self.output, CSID_CONTROL, 0, type_id, 0, body);
+    }
+
+    fn write_user_control(&mut self, event: u16, argument: u32) {
+        self.write_control(type_id::USER_CONTROL, &user_control(event, argument));
+    }
+}
+
+/// The information object of a status.
+fn information(status: &Status, more: &[(&str, Value)]) -> Value {
+    let mut properties = vec![
+        ("level".to_owned(), Value::string(status.level.as_str())),
+        ("code".to_owned(), Value::string(&*status.code)),
+        ("description".to_owned(), Value::string(status.description.as_str())),
+    ];
+    properties.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    Value::Object(properties)
+}
+
+/// Milliseconds modulo 2^32, as RTMP counts.
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis() & u128::from(u32::MAX)).unwrap_or(0)
+}
+
+/// Bodies of types 15 and 17 begin with a format selector, 0. Where it is left out the first byte is the marker of
+/// the name, a string; a number cannot stand there.
+fn without_selector(type_id: u8, payload: &[u8]) -> &[u8] {
+    match payload {
+        [0, rest @ ..] if matches!(type_id, type_id::DATA_AMF3 | type_id::COMMAND_AMF3) => rest,
+        _ => payload,
+    }
+}
