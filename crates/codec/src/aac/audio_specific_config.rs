@@ -55,8 +55,7 @@ pub struct ProgramConfig {
     pub channels: u8,
 }
 
-/// What an AudioSpecificConfig says. One of its own means: explicit about SBR and PS, silent about implicit SBR,
-/// which cannot be seen here.
+/// What an AudioSpecificConfig says. SBR and PS that only the payload shows (implicit signalling) cannot be seen here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AudioSpecificConfig {
     /// audioObjectType of the core coder: 2 for AAC-LC, also below HE-AAC.
@@ -69,6 +68,8 @@ pub struct AudioSpecificConfig {
     pub samples_per_frame: u16,
     /// SBR and PS, when announced as present.
     pub extension: Option<Extension>,
+    /// True when SBR is announced as absent (ffmpeg does): a decoder need not look for it in the payload.
+    pub sbr_absent: bool,
     /// The channel layout, when written out.
     pub program_config: Option<ProgramConfig>,
     /// coreCoderDelay of a scalable stream.
@@ -108,6 +109,7 @@ impl AudioSpecificConfig {
             channel_configuration,
             samples_per_frame: 1_024,
             extension,
+            sbr_absent: false,
             program_config: None,
             core_coder_delay: None,
         };
@@ -119,13 +121,17 @@ impl AudioSpecificConfig {
             }
         }
         if config.extension.is_none() {
-            config.extension = parse_sync_extension(&mut r)?;
+            config.parse_sync_extension(&mut r)?;
         }
         Ok(config)
     }
 
     /// GASpecificConfig (4.4.1).
     fn parse_general_audio(&mut self, r: &mut BitReader<'_>) -> Result<(), Error> {
+        // Table 1.17: reserved numbers are damage, the others name a coder that is not read here.
+        if matches!(self.object_type, 0 | 10 | 11 | 18 | 31 | 45..) {
+            return Err(Error::Invalid { field: "audioObjectType", value: u64::from(self.object_type) });
+        }
         if !matches!(self.object_type, 1..=4 | 6 | 7 | 17 | 19..=23) {
             return Err(Error::Unsupported { what: "audio object type", value: u64::from(self.object_type) });
         }
@@ -155,6 +161,27 @@ impl AudioSpecificConfig {
             }
             r.flag("extensionFlag3")?;
         }
+        Ok(())
+    }
+
+    /// The backward compatible announcement at the end (1.6.2.1).
+    fn parse_sync_extension(&mut self, r: &mut BitReader<'_>) -> Result<(), Error> {
+        // The clause's own condition; what else may stand there is padding.
+        if r.remaining() < 16
+            || r.bits(11, "syncExtensionType")? != SYNC_SBR
+            || parse_object_type(r)? != OBJECT_SBR
+        {
+            return Ok(());
+        }
+        if !r.flag("sbrPresentFlag")? {
+            self.sbr_absent = true;
+            return Ok(());
+        }
+        let sample_rate = parse_sample_rate(r)?;
+        let parametric_stereo =
+            r.remaining() >= 12 && r.bits(11, "syncExtensionType")? == SYNC_PS && r.flag("psPresentFlag")?;
+        let signalling = Signalling::BackwardCompatible;
+        self.extension = Some(Extension { signalling, parametric_stereo, sample_rate });
         Ok(())
     }
 
@@ -231,6 +258,11 @@ impl AudioSpecificConfig {
             write_sample_rate(&mut w, extension.sample_rate);
             w.bits(SYNC_PS, 11);
             w.bits(u32::from(extension.parametric_stereo), 1);
+        }
+        if self.extension.is_none() && self.sbr_absent {
+            w.bits(SYNC_SBR, 11);
+            w.bits(u32::from(OBJECT_SBR), 5);
+            w.bits(0, 1);
         }
         Ok(w.finish().into())
     }
@@ -354,18 +386,4 @@ fn write_sample_rate(w: &mut BitWriter, rate: u32) {
             w.bits(rate, 24);
         }
     }
-}
-
-/// The backward compatible announcement at the end (1.6.2.1); `None` when absent or when it says that SBR is absent.
-fn parse_sync_extension(r: &mut BitReader<'_>) -> Result<Option<Extension>, Error> {
-    if r.remaining() < 16 || r.bits(11, "syncExtensionType")? != SYNC_SBR {
-        return Ok(None);
-    }
-    if parse_object_type(r)? != OBJECT_SBR || !r.flag("sbrPresentFlag")? {
-        return Ok(None);
-    }
-    let sample_rate = parse_sample_rate(r)?;
-    let parametric_stereo =
-        r.remaining() >= 12 && r.bits(11, "syncExtensionType")? == SYNC_PS && r.flag("psPresentFlag")?;
-    Ok(Some(Extension { signalling: Signalling::BackwardCompatible, parametric_stereo, sample_rate }))
 }
