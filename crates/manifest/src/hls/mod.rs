@@ -5,6 +5,8 @@ mod media;
 mod multivariant;
 mod text;
 
+pub mod check;
+
 pub use media::{MediaPlaylist, Segment, SegmentNames, Version};
 pub use multivariant::{AudioRendition, MultivariantPlaylist, Variant, VideoRange};
 pub use text::{QuotedString, TEXT_BYTES_MAX, TextError, Uri};
