@@ -1,0 +1,147 @@
+//! Follows a live HLS stream as a careful player would: every version of the playlist, every segment once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::server::{fetch, try_fetch};
+
+/// Between two looks at the playlist: short against every segment, so no version with a new segment is missed.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// One segment as the playlist announced it.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    /// The absolute URL.
+    pub url: String,
+    /// EXT-X-DISCONTINUITY stood before it.
+    pub discontinuity: bool,
+    /// EXTINF in seconds.
+    pub seconds: f64,
+    /// What the URL answered.
+    pub body: Vec<u8>,
+}
+
+/// Everything seen while following a stream.
+#[derive(Debug, Default)]
+pub struct Recording {
+    /// The multivariant playlist, empty when the URL was a media playlist.
+    pub multivariant: String,
+    /// The media playlist's URL.
+    pub media_url: String,
+    /// Every look at the media playlist: milliseconds since the first, and the text.
+    pub versions: Vec<(i64, String)>,
+    /// The segments by media sequence number.
+    pub segments: BTreeMap<u64, Segment>,
+    /// Answers that were not 200 and playlists that made no sense.
+    pub failures: Vec<String>,
+    /// EXT-X-ENDLIST was seen.
+    pub ended: bool,
+}
+
+impl Recording {
+    /// The segments in order, one after the other, as one transport stream.
+    pub fn transport_stream(&self) -> Vec<u8> {
+        self.segments.values().flat_map(|segment| segment.body.iter().copied()).collect()
+    }
+
+    /// Seconds that the playlists announced in all.
+    pub fn seconds(&self) -> f64 {
+        self.segments.values().map(|segment| segment.seconds).sum()
+    }
+}
+
+/// Follows the first variant of `url` until the playlist ends or `done` says so after a look.
+pub fn follow(url: &str, mut done: impl FnMut(&Recording) -> bool) -> Recording {
+    let mut recording = Recording::default();
+    let first = fetch(url).text();
+    if first.contains("#EXT-X-STREAM-INF") {
+        let variant = first.lines().skip_while(|line| !line.starts_with("#EXT-X-STREAM-INF")).nth(1);
+        recording.media_url = resolve(url, variant.unwrap_or_default());
+        recording.multivariant = first;
+    } else {
+        recording.media_url = url.to_owned();
+    }
+    let started = Instant::now();
+    loop {
+        let looked = Instant::now();
+        match try_fetch(&recording.media_url) {
+            Some(answer) if answer.status == 200 => {
+                let at_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+                let text = answer.text();
+                take(&mut recording, &text);
+                recording.versions.push((at_ms, text));
+            }
+            Some(answer) => recording.failures.push(format!("playlist: status {}", answer.status)),
+            None => recording.failures.push("playlist: no answer".to_owned()),
+        }
+        if recording.ended || done(&recording) {
+            return recording;
+        }
+        std::thread::sleep(LOOK_EVERY.saturating_sub(looked.elapsed()));
+    }
+}
+
+/// Fetches the segments of one version that are new.
+fn take(recording: &mut Recording, text: &str) {
+    let mut sequence = 0_u64;
+    let mut seconds = 0.0;
+    let mut discontinuity = false;
+    for line in text.lines() {
+        if let Some(number) = line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:") {
+            match number.parse() {
+                Ok(number) => sequence = number,
+                Err(_) => recording.failures.push(format!("not a media sequence number: {number}")),
+            }
+        } else if let Some(duration) = line.strip_prefix("#EXTINF:") {
+            seconds = duration.split(',').next().and_then(|text| text.parse().ok()).unwrap_or_default();
+        } else if line == "#EXT-X-DISCONTINUITY" {
+            discontinuity = true;
+        } else if line == "#EXT-X-ENDLIST" {
+            recording.ended = true;
+        } else if !line.starts_with('#') && !line.is_empty() {
+            if !recording.segments.contains_key(&sequence) {
+                let url = resolve(&recording.media_url, line);
+                match try_fetch(&url) {
+                    Some(answer) if answer.status == 200 => {
+                        let segment = Segment { url, discontinuity, seconds, body: answer.body };
+                        recording.segments.insert(sequence, segment);
+                    }
+                    Some(answer) => recording.failures.push(format!("{url}: status {}", answer.status)),
+                    None => recording.failures.push(format!("{url}: no answer")),
+                }
+            }
+            sequence += 1;
+            discontinuity = false;
+        }
+    }
+}
+
+/// `reference` against the URL of the playlist that holds it.
+fn resolve(base: &str, reference: &str) -> String {
+    if reference.contains("://") {
+        return reference.to_owned();
+    }
+    let base = base.split('?').next().unwrap_or(base);
+    let host_end = base.find("://").and_then(|scheme| Some(scheme + 3 + base.get(scheme + 3..)?.find('/')?));
+    match host_end {
+        Some(end) if reference.starts_with('/') => format!("{}{reference}", &base[..end]),
+        _ => format!("{}/{reference}", base.rsplit_once('/').map_or(base, |(folder, _)| folder)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_of_a_playlist() {
+        for (base, reference, expected) in [
+            ("http://h:1/live/cam/index.m3u8", "v/1.ts", "http://h:1/live/cam/v/1.ts"),
+            ("http://h:1/live/cam/index.m3u8?a=/b", "1.ts", "http://h:1/live/cam/1.ts"),
+            ("http://h:1/live/cam/index.m3u8", "/x/1.ts", "http://h:1/x/1.ts"),
+            ("http://h:1/live/cam/index.m3u8", "http://o/1.ts", "http://o/1.ts"),
+        ] {
+            assert_eq!(resolve(base, reference), expected);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The server under test: the real binary on free loopback ports, ready when `start` returns.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process::{Process, Scratch, wait_for};
+
+/// From the start of the process until `/readyz` says yes; generous, because a test machine may be compiling beside it.
+const READY: Duration = Duration::from_secs(20);
+
+/// No answer of the server takes longer: the first playlist may be held for 12 s.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// A larger body than any segment of a test.
+const BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// A running `headwater serve`.
+#[derive(Debug)]
+pub struct Headwater {
+    /// The process, for signals and its log.
+    pub process: Process,
+    rtmp: u16,
+    http: u16,
+    admin: u16,
+}
+
+/// An HTTP answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Header fields in order, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body, decompressed if it was compressed.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first field of this (lower-case) name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text, broken bytes replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Headwater {
+    /// Starts the server with defaults, its log in the test's folder.
+    pub fn start(scratch: &Scratch) -> Headwater {
+        Headwater::start_with(scratch, "")
+    }
+
+    /// Starts the server with further configuration (TOML, without the three `listen` keys' tables).
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start_with(scratch: &Scratch, configuration: &str) -> Headwater {
+        let [rtmp, http, admin] = free_ports();
+        let path = scratch.join("headwater.toml");
+        let listen = format!(
+            "[rtmp]\nlisten = \"127.0.0.1:{rtmp}\"\n[http]\nlisten = \"127.0.0.1:{http}\"\n\
+             [admin]\nlisten = \"127.0.0.1:{admin}\"\n"
+        );
+        std::fs::write(&path, listen + configuration).expect("a configuration file in the test's folder");
+        let mut command = Command::new(binary());
+        command.arg("serve").arg("--config").arg(&path);
+        let process = Process::start("headwater", command, scratch);
+        let mut server = Headwater { process, rtmp, http, admin };
+        wait_for("headwater to be ready", READY, || {
+            if let Some(status) = server.process.status() {
+                panic!("headwater ended with {status}:\n{}", server.process.log());
+            }
+            let answer = try_fetch(&server.admin_url("/readyz"))?;
+            (answer.status == 200).then_some(())
+        });
+        server
+    }
+
+    /// Where a stream is published: `rtmp://127.0.0.1:PORT/live/{name}`.
+    pub fn publish_url(&self, name: &str) -> String {
+        format!("rtmp://127.0.0.1:{}/live/{name}", self.rtmp)
+    }
+
+    /// The RTMP port.
+    pub fn rtmp_port(&self) -> u16 {
+        self.rtmp
+    }
+
+    /// Where a stream is watched.
+    pub fn watch_url(&self, name: &str) -> String {
+        self.http_url(&format!("/live/{name}/index.m3u8"))
+    }
+
+    /// A path of the playback listener.
+    pub fn http_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.http)
+    }
+
+    /// A path of the admin listener.
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.admin)
+    }
+
+    /// What `/api/v1/streams` says now.
+    pub fn streams(&self) -> Value {
+        serde_json::from_slice(&fetch(&self.admin_url("/api/v1/streams")).body).expect("the streams are JSON")
+    }
+
+    /// Waits until the stream can be watched and returns its multivariant playlist.
+    ///
+    /// # Panics
+    /// When that takes longer than `bound`.
+    pub fn wait_until_playable(&self, name: &str, bound: Duration) -> String {
+        let url = self.watch_url(name);
+        wait_for(&format!("{url} to be playable"), bound, || {
+            let answer = try_fetch(&url)?;
+            (answer.status == 200).then(|| answer.text())
+        })
+    }
+}
+
+/// GET, any status.
+///
+/// # Panics
+/// When no answer comes.
+pub fn fetch(url: &str) -> Answer {
+    try_fetch(url).unwrap_or_else(|| panic!("no answer from {url}"))
+}
+
+/// GET, any status; None when no complete answer comes.
+pub fn try_fetch(url: &str) -> Option<Answer> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(ANSWER))
+        .max_redirects(0)
+        .build()
+        .into();
+    let mut response = agent.get(url).call().ok()?;
+    let headers = response.headers().iter();
+    let headers = headers
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
+        .collect();
+    let body = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec().ok()?;
+    Some(Answer { status: response.status().as_u16(), headers, body })
+}
+
+/// Three ports that nobody listens on. They are free when this returns; nothing else on a test machine takes ports so fast
+/// that they would not be a moment later.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    // All are held until all are chosen, so they differ.
+    let listeners: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a free loopback port"));
+    listeners.map(|listener| listener.local_addr().expect("a bound socket has an address").port())
+}
+
+/// The server's binary: `$HEADWATER_BIN`, or what cargo builds (at once, when it is up to date).
+pub fn binary() -> &'static PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("HEADWATER_BIN") {
+            return PathBuf::from(path);
+        }
+        let target = crate::process::target_folder();
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+        cargo
+            .args(["build", "--package", "headwater-origin", "--bin", "headwater", "--target-dir"])
+            .arg(&target);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        let output = cargo.current_dir(crate::root()).output().expect("cargo can be started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        target.join(profile).join("headwater")
+    })
+}

@@ -1,0 +1,50 @@
+//! Real players watch for 20 s: no fatal error, no stall after the start, nothing to complain about. The reference shows that
+//! the equipment itself is sound: a player that fails there fails without us.
+
+use headwater_tests::{Scratch, media, play, reference::Reference};
+
+/// Pictures per second of the clip.
+const FPS: f64 = 30.0;
+
+#[test]
+fn every_player_plays_the_reference() {
+    let scratch = Scratch::new("players-reference");
+    let reference = Reference::start(&scratch, &media::clip());
+    let url = reference.url();
+    // Short: this proves the equipment, not us.
+    let seconds = 6;
+    std::thread::scope(|scope| {
+        scope.spawn(|| play::hls_js(&scratch, "hls.js", url, seconds).assert_smooth(6.0, FPS));
+        scope.spawn(|| play::chromium_native(&scratch, "chromium", url, seconds).assert_smooth(6.0, FPS));
+        scope.spawn(|| play::vlc(&scratch, "vlc", url, seconds).assert_smooth(6.0, FPS));
+        scope.spawn(|| play::gstreamer(&scratch, "gstreamer", url, seconds).assert_smooth(6.0, FPS));
+        scope.spawn(|| play::ffmpeg(&scratch, "ffmpeg", url, seconds).assert_smooth(6.0, FPS));
+    });
+}
+
+#[test]
+fn the_equipment_notices_a_stream_that_stands_still() {
+    let scratch = Scratch::new("players-starved");
+    let mut reference = Reference::start(&scratch, &media::clip());
+    reference.starve();
+    let url = reference.url();
+    // Three segments of 2 s are there: half of what is asked for.
+    let seconds = 12;
+    type Player = fn(&Scratch, &str, &str, u32) -> play::Playback;
+    let players: [(&str, Player); 4] = [
+        ("hls.js", play::hls_js),
+        ("chromium", play::chromium_native),
+        ("vlc", play::vlc),
+        ("gstreamer", play::gstreamer),
+    ];
+    std::thread::scope(|scope| {
+        for (name, player) in players {
+            let scratch = &scratch;
+            scope.spawn(move || {
+                let playback = player(scratch, name, url, seconds);
+                let trouble = playback.fatal.len() + playback.stalls.len();
+                assert!(trouble > 0, "{name} saw nothing wrong: {playback:#?}");
+            });
+        }
+    });
+}
