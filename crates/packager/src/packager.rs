@@ -248,6 +248,11 @@ impl Packager {
         }))
     }
 
+    /// True when [`Packager::poll_snapshot`] would give a version.
+    pub fn has_news(&self) -> bool {
+        self.changed
+    }
+
     /// How far the session's media is ahead of the clock: a publisher faster than real time is paced by this.
     pub fn ahead(&self, now: Duration) -> Duration {
         let (Some((media, since)), Some(last)) = (self.session_start, self.timeline.end()) else {

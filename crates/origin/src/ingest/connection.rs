@@ -1,0 +1,372 @@
+//! One publisher's connection: its bytes through RTMP and FLV into the packager it holds.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use headwater_flv::Demuxer;
+use headwater_media::{Cause, Event};
+use headwater_rtmp::{
+    MediaMessage, MessageKind, PlayError, PublishError, PublishRequest, ServerConnection, ServerEvent,
+    Status, status,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tracing::Instrument;
+
+use super::Context;
+use super::auth::query_key;
+use crate::registry::{Publisher, Seated};
+
+/// The read buffer: large enough for a read to bring several frames (DESIGN 4).
+const READ_BUFFER_BYTES: usize = 64 << 10;
+
+/// Room kept free for a read.
+const READ_SPARE_BYTES: usize = 16 << 10;
+
+/// A publisher this far ahead of the clock is not read from until the clock has caught up (DESIGN 5).
+const AHEAD_MAX: Duration = Duration::from_secs(10);
+
+/// How long a paced publisher is left alone at a time: long enough to cost nothing, short against what it is ahead.
+const PACE_PAUSE: Duration = Duration::from_millis(50);
+
+/// An answer that the peer does not take within this ends the connection.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After a last word, the peer gets this long to close its side: closing at once with bytes unread makes the system send
+/// RST, and the peer would never see why.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Bytes of a dismissed peer that are read and thrown away while it leaves.
+const LINGER_BYTES_MAX: usize = 4 << 20;
+
+/// How a connection ended, for its one log line.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the peer closed the connection")]
+    Closed,
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Rtmp(#[from] headwater_rtmp::Error),
+    #[error("the peer did not take an answer within {} s", WRITE_TIMEOUT.as_secs())]
+    WriteStalled,
+    #[error("{0}")]
+    Dismissed(String),
+    #[error("the server is going down")]
+    Shutdown,
+    #[error("a newcomer took the stream over")]
+    Evicted,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(
+    socket: TcpStream,
+    peer: SocketAddr,
+    context: &Context,
+    shutdown: watch::Receiver<bool>,
+) {
+    let span =
+        tracing::info_span!("rtmp", %peer, app = tracing::field::Empty, stream = tracing::field::Empty);
+    async {
+        let mut random = [0; headwater_rtmp::handshake::RANDOM_BYTES];
+        if let Err(error) = getrandom::fill(&mut random) {
+            tracing::error!(%error, "no random bytes; the connection is closed");
+            return;
+        }
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        let mut connection = Connection {
+            rtmp: ServerConnection::new(context.limits.clone(), random, context.clocks.now()),
+            socket,
+            peer,
+            context,
+            encoder: String::new(),
+            publication: None,
+            published: false,
+        };
+        let ended = connection.run(shutdown).await;
+        connection.finish(&ended).await;
+    }
+    .instrument(span)
+    .await;
+}
+
+/// What is being published on this connection.
+struct Publication {
+    stream_id: u32,
+    seated: Seated,
+    demuxer: Demuxer,
+    /// Filled and drained per message; its memory is reused.
+    events: Vec<Event>,
+}
+
+struct Connection<'a> {
+    rtmp: ServerConnection,
+    socket: TcpStream,
+    peer: SocketAddr,
+    context: &'a Context,
+    encoder: String,
+    publication: Option<Publication>,
+    /// Something was published on this connection.
+    published: bool,
+}
+
+impl Connection<'_> {
+    async fn run(&mut self, mut shutdown: watch::Receiver<bool>) -> Ended {
+        let mut input = BytesMut::with_capacity(READ_BUFFER_BYTES);
+        loop {
+            let pause = self.pause();
+            let read = tokio::select! {
+                read = read(&mut self.socket, &mut input, pause) => read,
+                () = sleep_until(self.rtmp.next_timeout().map(|at| self.context.clocks.instant(at))) => {
+                    if let Err(error) = self.rtmp.handle_timeout(self.context.clocks.now()) {
+                        return error.into();
+                    }
+                    Ok(None)
+                }
+                () = evicted(self.publication.as_ref()) => return Ended::Evicted,
+                _ = shutdown.wait_for(|down| *down) => return Ended::Shutdown,
+            };
+            match read {
+                Ok(None) => {
+                    // A publisher that waits for us is not a silent one.
+                    if let Some(publication) = self.publication.as_ref().filter(|_| pause.is_some()) {
+                        publication.seated.heard(0, self.context.clocks.now());
+                    }
+                }
+                Ok(Some(0)) => return Ended::Closed,
+                Ok(Some(bytes)) => {
+                    let now = self.context.clocks.now();
+                    if let Some(publication) = &self.publication {
+                        publication.seated.heard(bytes, now);
+                    }
+                    let parsed = self.rtmp.handle_input(&mut input, now);
+                    // What came before an error is still delivered.
+                    if let Err(ended) = self.take_events().await {
+                        return ended;
+                    }
+                    if let Err(error) = parsed {
+                        return error.into();
+                    }
+                }
+                Err(error) => return error.into(),
+            }
+            if let Err(ended) = self.flush().await {
+                return ended;
+            }
+        }
+    }
+
+    /// How long to leave the socket unread, because its media is ahead of the clock.
+    fn pause(&self) -> Option<Duration> {
+        let publication = self.publication.as_ref().filter(|_| self.context.pace)?;
+        (publication.seated.ahead(self.context.clocks.now()) > AHEAD_MAX).then_some(PACE_PAUSE)
+    }
+
+    async fn take_events(&mut self) -> Result<(), Ended> {
+        while let Some(event) = self.rtmp.poll_event() {
+            match event {
+                ServerEvent::Connected(connect) => {
+                    self.encoder.clone_from(&connect.flash_ver);
+                    tracing::debug!(encoder = self.encoder, "connected");
+                }
+                ServerEvent::Publish(request) => self.publish(&request).await?,
+                ServerEvent::Play(request) => {
+                    let reason = "playback over RTMP is not offered; play the HLS address instead";
+                    self.rtmp.reject_play(request.stream_id, PlayError::Failed, reason);
+                    return Err(Ended::Dismissed(format!(
+                        "play in app {} refused: RTMP playback is not offered",
+                        request.target.app
+                    )));
+                }
+                ServerEvent::Refused { refusal, .. } => return Err(Ended::Dismissed(refusal.to_string())),
+                ServerEvent::Media(message) => self.media(message)?,
+                ServerEvent::Unpublish { stream_id, cause } => self.unpublish(stream_id, cause),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, request: &PublishRequest) -> Result<(), Ended> {
+        let (stream_id, target) = (request.stream_id, &request.target);
+        if self.publication.is_some() {
+            // One connection, one seat: nobody's encoder does this, and a second one would make the limits meaningless.
+            let reason = "this connection publishes already";
+            self.rtmp.reject_publish(stream_id, PublishError::Rejected, reason);
+            return Err(Ended::Dismissed(reason.to_owned()));
+        }
+        let key = query_key(target.query.as_ref());
+        let allowed =
+            self.context.authorizer.authorize(self.peer.ip(), &target.app, &target.name, key.as_deref());
+        let name = match allowed {
+            Ok(name) => name,
+            Err(denied) => {
+                let code = match denied {
+                    super::Denied::KeyMissing | super::Denied::KeyWrong => PublishError::Denied,
+                    super::Denied::AppReserved | super::Denied::NameReserved => PublishError::BadName,
+                };
+                self.rtmp.reject_publish(stream_id, code, &denied.to_string());
+                // What stands in the place of the name may be a mistyped key, so it is not logged.
+                return Err(Ended::Dismissed(format!("publishing to app {} refused: {denied}", target.app)));
+            }
+        };
+        let publisher = Publisher::new(self.peer, &self.encoder, self.context.clocks.now());
+        let seated = match self.context.registry.publish(&target.app, &name, publisher).await {
+            Ok(seated) => seated,
+            Err(busy) => {
+                self.rtmp.reject_publish(stream_id, PublishError::BadName, &busy.to_string());
+                return Err(Ended::Dismissed(busy.to_string()));
+            }
+        };
+        let span = tracing::Span::current();
+        span.record("app", &target.app);
+        span.record("stream", &name);
+        tracing::info!(encoder = self.encoder, "publishing");
+        self.rtmp.accept_publish(stream_id);
+        self.published = true;
+        self.publication =
+            Some(Publication { stream_id, seated, demuxer: Demuxer::new(), events: Vec::new() });
+        Ok(())
+    }
+
+    fn media(&mut self, message: MediaMessage) -> Result<(), Ended> {
+        let Some(publication) = self.publication.as_mut().filter(|p| p.stream_id == message.stream_id) else {
+            return Ok(());
+        };
+        let Publication { seated, demuxer, events, .. } = publication;
+        let (time, body) = (message.timestamp, message.payload);
+        let demuxed = match message.kind {
+            MessageKind::Audio => demuxer.audio(time, body, events),
+            MessageKind::Video => demuxer.video(time, body, events),
+            MessageKind::Data => demuxer.data(time, body, events),
+        };
+        let mut refusal = None;
+        match demuxed {
+            Ok(()) => {}
+            Err(error) if error.is_fatal() => refusal = Some(error.to_string()),
+            // One bad tag is dropped; the demuxer counts it, and the log tells of it when somebody looks.
+            Err(error) => tracing::debug!(%error, "tag dropped"),
+        }
+        let clock = self.context.clocks.read();
+        for event in events.drain(..) {
+            if let Event::Config(track, config) = &event {
+                tracing::info!(%track, codec = config.codec_string(), "configuration");
+            }
+            if let Err(refused) = seated.push(event, clock) {
+                refusal = Some(refused.to_string());
+            }
+        }
+        let Some(reason) = refusal else { return Ok(()) };
+        // The publisher reads this text; OBS and ffmpeg show it.
+        self.rtmp.send_status(message.stream_id, &Status::error(status::PUBLISH_DENIED, reason.clone()));
+        seated.set_cause(Cause::Server);
+        Err(Ended::Dismissed(reason))
+    }
+
+    fn unpublish(&mut self, stream_id: u32, cause: headwater_rtmp::UnpublishCause) {
+        if let Some(mut publication) = self.publication.take_if(|p| p.stream_id == stream_id) {
+            publication.seated.set_cause(Cause::Clean);
+            tracing::info!(?cause, counters = ?publication.demuxer.counters(), "unpublished");
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Ended> {
+        let output = self.rtmp.take_output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        match tokio::time::timeout(WRITE_TIMEOUT, self.socket.write_all(&output)).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(Ended::WriteStalled),
+        }
+    }
+
+    /// The last words, the one log line, and a close that lets the peer read them.
+    async fn finish(&mut self, ended: &Ended) {
+        if let Some(publication) = &mut self.publication {
+            let last_word = match ended {
+                Ended::Shutdown => Some(Status::unpublished("the server is going down; please reconnect")),
+                Ended::Evicted => {
+                    Some(Status::error(status::PUBLISH_BAD_NAME, "another encoder took this stream over"))
+                }
+                _ => None,
+            };
+            match ended {
+                Ended::Shutdown => publication.seated.set_cause(Cause::Server),
+                Ended::Evicted => publication.seated.set_cause(Cause::Takeover),
+                _ => {}
+            }
+            if let Some(status) = last_word {
+                self.rtmp.send_status(publication.stream_id, &status);
+            }
+        }
+        // The stream is free for its next publisher before this one has finished leaving.
+        let counters = self.publication.take().map(|publication| *publication.demuxer.counters());
+        match ended {
+            Ended::Closed if self.published => {
+                tracing::info!(reason = %ended, demuxer = ?counters, "connection ended");
+            }
+            Ended::Closed => tracing::debug!(reason = %ended, "connection ended"),
+            Ended::Shutdown => tracing::info!(reason = %ended, "connection ended"),
+            _ => {
+                tracing::warn!(reason = %ended, demuxer = ?counters, rtmp = ?self.rtmp.counters(), "connection ended");
+            }
+        }
+        if !matches!(ended, Ended::Closed | Ended::Io(_) | Ended::WriteStalled) && self.flush().await.is_ok()
+        {
+            self.linger().await;
+        }
+    }
+
+    async fn linger(&mut self) {
+        let leave = async {
+            self.socket.shutdown().await.ok()?;
+            let mut scrap = vec![0; READ_SPARE_BYTES];
+            let mut total = 0;
+            while total < LINGER_BYTES_MAX {
+                match self.socket.read(&mut scrap).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(bytes) => total += bytes,
+                }
+            }
+            Some(())
+        };
+        let _ = tokio::time::timeout(LINGER, leave).await;
+    }
+}
+
+/// Reads once, after a pause if there is one. `None`: it was a pause.
+async fn read(
+    socket: &mut TcpStream,
+    input: &mut BytesMut,
+    pause: Option<Duration>,
+) -> io::Result<Option<usize>> {
+    if let Some(pause) = pause {
+        tokio::time::sleep(pause).await;
+        return Ok(None);
+    }
+    if input.capacity() - input.len() < READ_SPARE_BYTES {
+        // A fresh buffer, or the front of this one if nobody holds it any more.
+        input.reserve(READ_BUFFER_BYTES);
+    }
+    socket.read_buf(input).await.map(Some)
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn evicted(publication: Option<&Publication>) {
+    match publication {
+        Some(publication) => publication.seated.evicted().await,
+        None => std::future::pending().await,
+    }
+}
