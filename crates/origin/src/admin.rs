@@ -1,27 +1,116 @@
-//! The admin listener: health, readiness and the API for operators.
+//! The admin listener: health, readiness and the API for operators. No CORS: pages of other origins are not to read it.
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::registry::Registry;
+use crate::http;
+use crate::registry::{Registry, StreamInfo};
 
 /// What the admin listener answers from.
+#[derive(Debug)]
 pub struct Context {
     registry: Arc<Registry>,
-    playback: Arc<crate::http::Context>,
+    playback: Arc<http::Context>,
 }
 
 impl Context {
     /// For the streams of `registry` and the counters of the playback listener.
-    pub fn new(registry: Arc<Registry>, playback: Arc<crate::http::Context>) -> Context {
+    pub fn new(registry: Arc<Registry>, playback: Arc<http::Context>) -> Context {
         Context { registry, playback }
     }
 }
 
-/// Serves until `shutdown` turns true; `/readyz` answers 503 from then on while the process lives.
-pub async fn serve(listener: TcpListener, context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
-    let _ = (&listener, &context.registry, &context.playback);
-    let _ = shutdown.wait_for(|down| *down).await;
+/// What the handlers share.
+#[derive(Debug, Clone)]
+struct Shared {
+    context: Arc<Context>,
+    /// True from the moment the process drains.
+    shutdown: watch::Receiver<bool>,
+}
+
+/// `/api/v1/status`.
+#[derive(Debug, Serialize)]
+struct Status {
+    version: &'static str,
+    draining: bool,
+    streams: usize,
+    playback: http::Status,
+}
+
+/// Serves until the playback listener has drained, so that `/readyz` can say 503 from `shutdown` on.
+pub async fn serve(listener: TcpListener, context: Arc<Context>, shutdown: watch::Receiver<bool>) {
+    let playback = Arc::clone(&context.playback);
+    let shared = Shared { context, shutdown };
+    let router = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/streams", get(streams))
+        .route("/api/v1/streams/{app}/{stream}", get(stream))
+        .route("/api/v1/streams/{app}/{instance}/{stream}", get(stream_of_instance))
+        .fallback(async || (StatusCode::NOT_FOUND, "no such resource\n"))
+        .layer(middleware::from_fn(common_headers))
+        .with_state(shared);
+    let drained = async move { playback.drained().await };
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(drained).await {
+        tracing::error!(%error, "the admin listener ended");
+    }
+}
+
+/// Everything here is true for a moment only, and none of it is a page.
+async fn common_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The listeners are bound before anything is served, so only a drain makes the process unready.
+async fn ready(State(shared): State<Shared>) -> Response {
+    if *shared.shutdown.borrow() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
+    } else {
+        "ready\n".into_response()
+    }
+}
+
+async fn status(State(shared): State<Shared>) -> Json<Status> {
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        draining: *shared.shutdown.borrow(),
+        streams: shared.context.registry.streams().len(),
+        playback: shared.context.playback.status(),
+    })
+}
+
+async fn streams(State(shared): State<Shared>) -> Json<Vec<StreamInfo>> {
+    Json(shared.context.registry.streams().iter().map(|stream| stream.info()).collect())
+}
+
+async fn stream(State(shared): State<Shared>, Path((app, stream)): Path<(String, String)>) -> Response {
+    one(&shared, &app, &stream)
+}
+
+async fn stream_of_instance(
+    State(shared): State<Shared>,
+    Path((app, instance, stream)): Path<(String, String, String)>,
+) -> Response {
+    one(&shared, &format!("{app}/{instance}"), &stream)
+}
+
+fn one(shared: &Shared, app: &str, name: &str) -> Response {
+    match shared.context.registry.stream(app, name) {
+        Some(stream) => Json(stream.info()).into_response(),
+        None => (StatusCode::NOT_FOUND, "no such stream\n").into_response(),
+    }
 }

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::Error;
 use crate::config::{Config, Loader};
+use crate::demo::Clip;
+use crate::{Error, server};
 
 /// Live media streaming origin: RTMP in, HLS out of memory.
 #[derive(Debug, Parser)]
@@ -31,6 +32,19 @@ pub enum Command {
     Serve(ConfigArgs),
     /// Check a configuration, the environment included, and say what is wrong with it.
     Check(CheckArgs),
+    /// Serve, and publish a clip in a loop through the RTMP port, so that a picture plays at once.
+    Demo(DemoArgs),
+}
+
+/// Arguments of `headwater demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where the configuration comes from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The clip: an FLV file with H.264 and AAC; without it, the one that comes with the program.
+    #[arg(long, value_name = "FILE")]
+    pub media: Option<PathBuf>,
 }
 
 /// Where the configuration comes from; later sources win: defaults, file, environment, flags.
@@ -91,24 +105,17 @@ impl ConfigArgs {
 
 /// The process's variables whose names and values are text; ours always are.
 fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Runs what the command line asks for. One line on standard error tells why the status isn't 0.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line's own answers")]
+#[expect(clippy::print_stderr, reason = "the command line's own answer")]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(args) => args.load().and_then(|config| {
-            crate::log::init(&config.log);
-            let _ = config;
-            Err(Error::Other("not built yet".to_owned()))
-        }),
-        Command::Check(args) => {
-            let path = args.config.clone();
-            ConfigArgs { config: Some(args.config), ..ConfigArgs::default() }
-                .load()
-                .map(|_| println!("{}: ok", path.display()))
-        }
+        Command::Serve(args) => serve(args),
+        Command::Check(args) => check(args),
+        Command::Demo(args) => demo(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,4 +124,28 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+fn serve(args: ConfigArgs) -> Result<(), Error> {
+    let config = args.load()?;
+    crate::log::init(&config.log);
+    server::run(config, None)
+}
+
+#[expect(clippy::print_stdout, reason = "the command line's own answer")]
+fn check(args: CheckArgs) -> Result<(), Error> {
+    let name = args.config.display().to_string();
+    ConfigArgs { config: Some(args.config), ..ConfigArgs::default() }.load()?;
+    println!("{name}: ok");
+    Ok(())
+}
+
+fn demo(args: DemoArgs) -> Result<(), Error> {
+    let config = args.config.load()?;
+    let clip = match args.media {
+        Some(path) => Clip::open(&path)?,
+        None => Clip::built_in()?,
+    };
+    crate::log::init(&config.log);
+    server::run(config, Some(clip))
 }

@@ -50,7 +50,9 @@ impl Error {
 
 fn bind_reason(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "the address is in use by another program; stop it or choose another".to_owned(),
+        io::ErrorKind::AddrInUse => {
+            "the address is in use by another program; stop it or choose another".to_owned()
+        }
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
         io::ErrorKind::PermissionDenied => "not permitted; ports below 1024 need a privilege".to_owned(),
         _ => error.to_string(),

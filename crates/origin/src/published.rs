@@ -2,20 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::num::{NonZeroU32, NonZeroU64};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use headwater_manifest::hls::{
-    MediaPlaylist, MultivariantPlaylist, QuotedString, Segment, SegmentNames, Uri, Variant, Version,
-};
-use headwater_packager::{Snapshot, State};
+use headwater_packager::Snapshot;
 use sha2::{Digest, Sha256};
-
-/// The media playlist's place below the multivariant playlist's.
-const MEDIA_PLAYLIST_URI: &str = "ts/media.m3u8";
 
 /// gzip level: above it, playlists of some hundred bytes to some kilobytes get no smaller.
 const GZIP_LEVEL: u32 = 6;
@@ -61,7 +54,8 @@ impl Body {
     /// The bytes in gzip (RFC 1952), compressed on first demand.
     pub fn gzip(&self) -> &Bytes {
         self.gzip.get_or_init(|| {
-            let mut encoder = GzEncoder::new(Vec::with_capacity(self.plain.len() / 2), Compression::new(GZIP_LEVEL));
+            let mut encoder =
+                GzEncoder::new(Vec::with_capacity(self.plain.len() / 2), Compression::new(GZIP_LEVEL));
             // Writing to a Vec does not fail; should that change, an empty body must not pass for a playlist.
             match encoder.write_all(&self.plain).and_then(|()| encoder.finish()) {
                 Ok(bytes) => Bytes::from(bytes),
@@ -89,60 +83,11 @@ impl Published {
 
     /// The media playlist of the MPEG-TS rendition; `None` while nothing is listed.
     pub fn media_playlist(&self) -> Option<&Body> {
-        self.media.get_or_init(|| media_playlist(&self.snapshot).map(Body::new)).as_ref()
+        self.media.get_or_init(|| self.snapshot.media_playlist().map(Body::new)).as_ref()
     }
 
     /// The multivariant playlist of the MPEG-TS packaging; `None` while nothing is listed.
     pub fn multivariant_playlist(&self) -> Option<&Body> {
-        self.multivariant.get_or_init(|| multivariant_playlist(&self.snapshot).map(Body::new)).as_ref()
+        self.multivariant.get_or_init(|| self.snapshot.multivariant_playlist().map(Body::new)).as_ref()
     }
-}
-
-/// Segments are named by their numbers, beside their playlist.
-static SEGMENT_NAMES: LazyLock<Option<SegmentNames>> = LazyLock::new(|| SegmentNames::new("", ".ts").ok());
-
-fn media_playlist(snapshot: &Snapshot) -> Option<Vec<u8>> {
-    let ts = snapshot.ts.as_ref()?;
-    let first = ts.listed.first()?;
-    let names = SEGMENT_NAMES.as_ref()?;
-    let target = NonZeroU32::new(ts.target_duration).unwrap_or(NonZeroU32::MIN);
-    let mut playlist = MediaPlaylist::live(Version::MpegTs, target, first.sequence, names);
-    playlist.discontinuity_sequence = ts.discontinuity_sequence;
-    playlist.independent_segments = ts.listed.iter().all(|segment| segment.independent);
-    playlist.ended = snapshot.state == State::Ended;
-    let segments = ts.listed.iter().map(|segment| Segment {
-        discontinuity: segment.discontinuity,
-        ..Segment::new(segment.duration, segment.program_date_time)
-    });
-    playlist.render(segments).ok()
-}
-
-fn multivariant_playlist(snapshot: &Snapshot) -> Option<Vec<u8>> {
-    let ts = snapshot.ts.as_ref().filter(|ts| !ts.listed.is_empty())?;
-    let video = snapshot.tracks.video.as_deref();
-    let audio = snapshot.tracks.audio.as_deref();
-    let codecs: Vec<&str> = video
-        .map(|video| video.codec_string.as_str())
-        .into_iter()
-        .chain(audio.map(|audio| audio.codec_string.as_str()))
-        .collect();
-    let bandwidth = snapshot.bandwidth;
-    let variant = Variant {
-        // 8216bis 4.4.6.2 asks for it; 0 would make players divide by it.
-        bandwidth: bandwidth.and_then(|bandwidth| NonZeroU64::new(bandwidth.peak)).unwrap_or(NonZeroU64::MIN),
-        average_bandwidth: bandwidth.and_then(|bandwidth| NonZeroU64::new(bandwidth.average)),
-        codecs: QuotedString::new(codecs.join(",")).ok()?,
-        resolution: video.map(|video| (video.width, video.height)),
-        frame_rate: video.and(snapshot.frame_rate_millihertz).map(|millihertz| (millihertz, 1_000)),
-        video_range: None,
-        audio: None,
-        no_closed_captions: video.is_some(),
-        uri: Uri::new(MEDIA_PLAYLIST_URI).ok()?,
-    };
-    let playlist = MultivariantPlaylist {
-        independent_segments: ts.listed.iter().all(|segment| segment.independent),
-        audio: Vec::new(),
-        variants: vec![variant],
-    };
-    playlist.render().ok()
 }

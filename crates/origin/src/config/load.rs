@@ -243,7 +243,7 @@ fn offset(document: &DeTable<'_>, steps: &[Step]) -> Option<usize> {
             Step::Index(index) => value
                 .get_ref()
                 .as_array()
-                .and_then(|array| array.iter().nth(*index))
+                .and_then(|array| array.get(*index))
                 .map(|value| (value.span().start, value)),
         };
         let Some((start, inner)) = next else { break };
@@ -283,7 +283,9 @@ fn typed(text: &str, default: &Value) -> Value {
     let read = match default {
         Value::Integer(_) => text.parse().ok().map(Value::Integer),
         Value::Boolean(_) => text.parse().ok().map(Value::Boolean),
-        Value::Array(_) => toml::from_str::<Table>(&format!("value = {text}")).ok().and_then(|mut t| t.remove("value")),
+        Value::Array(_) => {
+            toml::from_str::<Table>(&format!("value = {text}")).ok().and_then(|mut t| t.remove("value"))
+        }
         _ => None,
     };
     read.unwrap_or_else(|| Value::String(text.to_owned()))
@@ -318,7 +320,8 @@ fn reworded(reason: &str) -> String {
     }
     match reason.as_str() {
         "invalid socket address syntax" => {
-            "not an address; an IP address and a port are allowed, as in \"0.0.0.0:8080\" or \"[::]:8080\"".to_owned()
+            "not an address; an IP address and a port are allowed, as in \"0.0.0.0:8080\" or \"[::]:8080\""
+                .to_owned()
         }
         _ => reason,
     }
@@ -327,4 +330,3 @@ fn reworded(reason: &str) -> String {
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
-

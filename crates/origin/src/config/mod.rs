@@ -66,6 +66,8 @@ pub struct Rtmp {
 pub struct Http {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// `/` shows the live streams and a player; when off, stream names are listed to nobody.
+    pub page: bool,
     /// Connections at a time.
     #[serde(deserialize_with = "number_within::<1, 1_000_000, _>")]
     pub max_connections: u32,
@@ -254,6 +256,7 @@ impl Default for Http {
     fn default() -> Http {
         Http {
             listen: any_address(8080),
+            page: true,
             max_connections: 10_000,
             max_connections_per_address: 2_000,
             max_held_requests: 5_000,
@@ -352,7 +355,8 @@ impl Config {
         let window_min = packaging.segment_duration * 3;
         if packaging.window < window_min {
             let min = duration_text(window_min);
-            let reason = format!("out of range; at least {min} is allowed, 3 times packaging.segment_duration");
+            let reason =
+                format!("out of range; at least {min} is allowed, 3 times packaging.segment_duration");
             return broken("packaging.window", reason);
         }
         if packaging.part_duration > packaging.segment_duration {
@@ -375,14 +379,18 @@ impl Config {
                 return broken(&format!("publish.keys[{index}].app"), crate::names::APP_RULE.to_owned());
             }
             if entry.stream.as_ref().is_some_and(|stream| !crate::names::is_stream(stream)) {
-                return broken(&format!("publish.keys[{index}].stream"), crate::names::STREAM_RULE.to_owned());
+                return broken(
+                    &format!("publish.keys[{index}].stream"),
+                    crate::names::STREAM_RULE.to_owned(),
+                );
             }
         }
         if let Some(app) = self.apps.keys().find(|app| !crate::names::is_app(app)) {
             return broken(&format!("apps.{app}"), crate::names::APP_RULE.to_owned());
         }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
-            let allowed = "error, warn, info, debug, trace or directives like \"info,headwater_origin=debug\"";
+            let allowed =
+                "error, warn, info, debug, trace or directives like \"info,headwater_origin=debug\"";
             return broken("log.level", format!("{error}; allowed are {allowed}"));
         }
         Ok(())

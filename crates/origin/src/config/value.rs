@@ -34,15 +34,17 @@ pub fn duration_text(value: Duration) -> String {
     let ms = value.as_millis();
     match ms {
         0 => "0s".to_owned(),
-        _ if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-        _ if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
-        _ if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
+        _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+        _ if ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
+        _ if ms.is_multiple_of(1_000) => format!("{}s", ms / 1_000),
         _ => format!("{ms}ms"),
     }
 }
 
 /// For `#[serde(deserialize_with)]`: a duration of `MIN_MS` to `MAX_MS` milliseconds.
-pub(super) fn duration_within<'de, const MIN_MS: u64, const MAX_MS: u64, D>(d: D) -> Result<Duration, D::Error>
+pub(super) fn duration_within<'de, const MIN_MS: u64, const MAX_MS: u64, D>(
+    d: D,
+) -> Result<Duration, D::Error>
 where
     D: Deserializer<'de>,
 {
@@ -126,7 +128,8 @@ mod tests {
 
     #[test]
     fn what_is_no_duration() {
-        for text in ["", "2", "s", "2 s", " 2s", "2s ", "-2s", "+2s", "2.5s", "2S", "2sec", "2d", "\u{662}s"] {
+        for text in ["", "2", "s", "2 s", " 2s", "2s ", "-2s", "+2s", "2.5s", "2S", "2sec", "2d", "\u{662}s"]
+        {
             assert_eq!(duration(text), Err(NotADuration), "{text:?}");
         }
         assert_eq!(duration("18446744073709551616ms"), Err(NotADuration));

@@ -1,0 +1,69 @@
+//! Holding a request until a stream's version is the one it waits for: bounded in time and in number.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_packager::Snapshot;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::admission::Admission;
+use crate::published::Published;
+use crate::registry::Stream;
+
+/// What a request needs in order to be held.
+#[derive(Debug)]
+pub(super) struct Holder<'a> {
+    /// Held requests, in total and per address.
+    pub limits: &'a Arc<Admission>,
+    /// Who asks.
+    pub address: IpAddr,
+    /// Turns true when the process drains: every hold ends then.
+    pub shutdown: &'a watch::Receiver<bool>,
+    /// How long the first playlist is waited for.
+    pub hold_timeout: Duration,
+}
+
+/// How a hold ended.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// With the version it waited for.
+    Version(Arc<Published>),
+    /// The time was over, or the stream was forgotten.
+    TimedOut,
+    /// Too many are held already.
+    Refused,
+    /// The process drains.
+    Draining,
+}
+
+/// The stream's first version, from the current one on, that `enough` accepts. A client that leaves drops this future.
+pub(super) async fn until(
+    holder: &Holder<'_>,
+    stream: &Stream,
+    limit: Duration,
+    enough: impl Fn(&Snapshot) -> bool,
+) -> Held {
+    let current = stream.current();
+    if enough(&current.snapshot) {
+        return Held::Version(current);
+    }
+    if limit.is_zero() {
+        return Held::TimedOut;
+    }
+    let Some(_admitted) = holder.limits.admit(holder.address) else { return Held::Refused };
+    let mut versions = stream.subscribe();
+    let mut shutdown = holder.shutdown.clone();
+    let version = async {
+        let version = versions.wait_for(|published| enough(&published.snapshot)).await;
+        version.map(|published| Arc::clone(&published)).ok()
+    };
+    tokio::select! {
+        version = timeout(limit, version) => match version {
+            Ok(Some(published)) => Held::Version(published),
+            Ok(None) | Err(_) => Held::TimedOut,
+        },
+        () = super::turned_on(&mut shutdown) => Held::Draining,
+    }
+}

@@ -1,0 +1,291 @@
+//! From a request's path to the resource it names. Pure: what exists is somebody else's question.
+
+use std::borrow::Cow;
+
+use crate::names;
+
+/// Longest path in bytes, before decoding. Names make some 500; the rest is room for what caches may put in front.
+pub(super) const PATH_BYTES_MAX: usize = 2_048;
+
+/// What a path names on the playback listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Resource<'a> {
+    /// `/`.
+    Page,
+    /// `/assets/{name}`: a file that the page needs.
+    Asset(&'a str),
+    /// `/api/v1/live`: what the page lists.
+    Live,
+    /// `/{app}/{stream}/index.m3u8` and its aliases: the multivariant playlist of the MPEG-TS packaging.
+    Multivariant(StreamPath<'a>),
+    /// `/{app}/{stream}/ts/media.m3u8`.
+    MediaPlaylist(StreamPath<'a>),
+    /// `/{app}/{stream}/ts/{sequence}.ts`.
+    Segment(StreamPath<'a>, u64),
+}
+
+/// A stream's name, as valid as its publisher's had to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamPath<'a> {
+    /// One component, or two with a `/` between.
+    pub app: &'a str,
+    /// One component.
+    pub stream: &'a str,
+}
+
+/// Why a path names nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RouteError {
+    /// Longer than [`PATH_BYTES_MAX`].
+    #[error("the path is longer than {PATH_BYTES_MAX} bytes")]
+    TooLong,
+    /// Not a path: it doesn't start with `/`, or a `%` isn't followed by two hexadecimal digits, or it decodes to no UTF-8.
+    #[error("the path is malformed")]
+    Malformed,
+    /// It holds what only an attempt at another file holds: `.`, `..`, an encoded slash, a backslash or a control character.
+    #[error("the path holds '.', '..', an encoded slash, a backslash or a control character")]
+    Unsafe,
+    /// A well-formed path that no resource can have.
+    #[error("no such resource")]
+    Unknown,
+}
+
+/// Decodes a path's percent-encoding, once (RFC 3986 2.1), and refuses what no honest client sends.
+///
+/// # Errors
+/// [`RouteError::TooLong`], [`RouteError::Malformed`] or [`RouteError::Unsafe`]; never [`RouteError::Unknown`].
+pub(super) fn decode(path: &str) -> Result<Cow<'_, str>, RouteError> {
+    if path.len() > PATH_BYTES_MAX {
+        return Err(RouteError::TooLong);
+    }
+    if !path.starts_with('/') {
+        return Err(RouteError::Malformed);
+    }
+    let decoded = if path.contains('%') { Cow::Owned(percent_decoded(path)?) } else { Cow::Borrowed(path) };
+    let hostile = decoded.chars().any(|c| c.is_control() || c == '\\')
+        || decoded.split('/').any(|component| component == "." || component == "..");
+    if hostile { Err(RouteError::Unsafe) } else { Ok(decoded) }
+}
+
+fn percent_decoded(path: &str) -> Result<String, RouteError> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16)).ok_or(RouteError::Malformed);
+        let value = digit()? * 16 + digit()?;
+        match u8::try_from(value) {
+            // It would become a border between components that the client's own parser never saw.
+            Ok(b'/') => return Err(RouteError::Unsafe),
+            Ok(byte) => out.push(byte),
+            Err(_) => return Err(RouteError::Malformed),
+        }
+    }
+    String::from_utf8(out).map_err(|_| RouteError::Malformed)
+}
+
+/// The resource of a path that [`decode`] returned.
+///
+/// # Errors
+/// [`RouteError::Unknown`].
+pub(super) fn resource(path: &str) -> Result<Resource<'_>, RouteError> {
+    match path {
+        "/" => return Ok(Resource::Page),
+        "/api/v1/live" => return Ok(Resource::Live),
+        _ => {}
+    }
+    if let Some(name) = path.strip_prefix("/assets/") {
+        return Ok(Resource::Asset(name));
+    }
+    let path = path.strip_prefix('/').ok_or(RouteError::Unknown)?;
+    let (folder, file) = path.rsplit_once('/').ok_or(RouteError::Unknown)?;
+    let (stem, extension) = file.rsplit_once('.').ok_or(RouteError::Unknown)?;
+    let resource = match extension {
+        "m3u8" => playlist(folder, stem),
+        "ts" => segment(folder, stem),
+        _ => None,
+    };
+    resource.ok_or(RouteError::Unknown)
+}
+
+fn playlist<'a>(folder: &'a str, stem: &'a str) -> Option<Resource<'a>> {
+    match stem {
+        "media" => stream_path(folder.strip_suffix("/ts")?).map(Resource::MediaPlaylist),
+        // `/live/index.m3u8` is the alias of a stream named "index": a playlist of that name needs app and stream in front.
+        "index" | "playlist" | "master" if folder.contains('/') => {
+            stream_path(folder).map(Resource::Multivariant)
+        }
+        // The name of a playlist of another packaging, not a stream's alias.
+        "llhls" if folder.contains('/') => None,
+        _ => valid(folder, stem).map(Resource::Multivariant),
+    }
+}
+
+fn segment<'a>(folder: &'a str, stem: &'a str) -> Option<Resource<'a>> {
+    let stream = stream_path(folder.strip_suffix("/ts")?)?;
+    // One number has one name: no sign, no leading zero.
+    let canonical = stem.bytes().all(|b| b.is_ascii_digit()) && (stem == "0" || !stem.starts_with('0'));
+    let sequence = stem.parse().ok().filter(|_| canonical)?;
+    Some(Resource::Segment(stream, sequence))
+}
+
+/// `app/stream` or `app/app/stream`.
+fn stream_path(text: &str) -> Option<StreamPath<'_>> {
+    let (app, stream) = text.rsplit_once('/')?;
+    valid(app, stream)
+}
+
+fn valid<'a>(app: &'a str, stream: &'a str) -> Option<StreamPath<'a>> {
+    (names::is_app(app) && names::is_stream(stream)).then_some(StreamPath { app, stream })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn routed(path: &str) -> Result<String, RouteError> {
+        let decoded = decode(path)?;
+        resource(&decoded).map(|resource| match resource {
+            Resource::Page => "page".to_owned(),
+            Resource::Asset(name) => format!("asset {name}"),
+            Resource::Live => "live".to_owned(),
+            Resource::Multivariant(at) => format!("multivariant {} {}", at.app, at.stream),
+            Resource::MediaPlaylist(at) => format!("media {} {}", at.app, at.stream),
+            Resource::Segment(at, sequence) => format!("segment {} {} {sequence}", at.app, at.stream),
+        })
+    }
+
+    #[test]
+    fn paths_that_name_something() {
+        for (path, expected) in [
+            ("/", "page"),
+            ("/assets/page.js", "asset page.js"),
+            ("/api/v1/live", "live"),
+            ("/live/cam/index.m3u8", "multivariant live cam"),
+            ("/live/cam/playlist.m3u8", "multivariant live cam"),
+            ("/live/cam/master.m3u8", "multivariant live cam"),
+            ("/live/cam.m3u8", "multivariant live cam"),
+            ("/live/eu/cam/index.m3u8", "multivariant live/eu cam"),
+            ("/live/eu/cam.m3u8", "multivariant live/eu cam"),
+            ("/live/cam/ts/media.m3u8", "media live cam"),
+            ("/live/eu/cam/ts/media.m3u8", "media live/eu cam"),
+            ("/live/cam/ts/1769860800.ts", "segment live cam 1769860800"),
+            ("/live/cam/ts/0.ts", "segment live cam 0"),
+            ("/live/cam/ts/18446744073709551615.ts", "segment live cam 18446744073709551615"),
+            ("/live/eu/cam/ts/7.ts", "segment live/eu cam 7"),
+            // Names with dots, and names that are words of ours.
+            ("/live/cam.1.m3u8", "multivariant live cam.1"),
+            ("/live/index.m3u8", "multivariant live index"),
+            ("/live/media.m3u8", "multivariant live media_"),
+            ("/live/ts/index.m3u8", "multivariant live ts"),
+            ("/live/ts/ts/media.m3u8", "media live ts"),
+            ("/live/eu/ts/index.m3u8", "multivariant live/eu ts"),
+            ("/live/llhls.m3u8", "multivariant live llhls"),
+            // Encoded once is the same name.
+            ("/l%69ve/cam%2em3u8", "multivariant live cam"),
+            ("/live/%63am/index.m3u8", "multivariant live cam"),
+            ("/%6cive/c%7Em/index.m3u8", "multivariant live c~m"),
+        ] {
+            let expected = expected.strip_suffix('_').map_or(Ok(expected), |_| Err(RouteError::Unknown));
+            assert_eq!(routed(path), expected.map(str::to_owned), "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_that_name_nothing() {
+        use RouteError::{Malformed, TooLong, Unknown, Unsafe};
+        let long = format!("/{}", "x".repeat(PATH_BYTES_MAX));
+        for (path, expected) in [
+            ("", Malformed),
+            ("*", Malformed),
+            ("live/cam/index.m3u8", Malformed),
+            ("/live/c%4", Malformed),
+            ("/live/c%zz.m3u8", Malformed),
+            ("/live/%ff.m3u8", Malformed),
+            ("/live/%+4.m3u8", Malformed),
+            (long.as_str(), TooLong),
+            ("/..", Unsafe),
+            ("/live/../etc/passwd", Unsafe),
+            ("/live/./cam.m3u8", Unsafe),
+            ("/live/%2e%2e/cam.m3u8", Unsafe),
+            ("/live/.%2E/cam.m3u8", Unsafe),
+            ("/live%2fcam.m3u8", Unsafe),
+            ("/live%2Fcam.m3u8", Unsafe),
+            ("/live/c%5cam.m3u8", Unsafe),
+            ("/live/c\\am.m3u8", Unsafe),
+            ("/live/cam%00.m3u8", Unsafe),
+            ("/live/cam%0d%0aX:y.m3u8", Unsafe),
+            ("/assets/../page.js", Unsafe),
+            // Encoded twice decodes once: `%` is no character of a name.
+            ("/live/%252e%252e/cam.m3u8", Unknown),
+            ("/live", Unknown),
+            ("/live/", Unknown),
+            ("/live/cam", Unknown),
+            ("/live/cam/", Unknown),
+            ("/live/cam/index.m3u8/", Unknown),
+            ("//cam.m3u8", Unknown),
+            ("/live//cam.m3u8", Unknown),
+            ("/live//index.m3u8", Unknown),
+            ("/live/.m3u8", Unknown),
+            ("/cam.m3u8", Unknown),
+            ("/live/cam/llhls.m3u8", Unknown),
+            ("/live/cam/media.m3u8", Unknown),
+            ("/live/cam/manifest.mpd", Unknown),
+            ("/live/cam.ts", Unknown),
+            ("/live/cam/1.ts", Unknown),
+            ("/live/cam/ts/01.ts", Unknown),
+            ("/live/cam/ts/+1.ts", Unknown),
+            ("/live/cam/ts/-1.ts", Unknown),
+            ("/live/cam/ts/.ts", Unknown),
+            ("/live/cam/ts/1.TS", Unknown),
+            ("/live/cam/ts/18446744073709551616.ts", Unknown),
+            ("/live/cam/v/1.ts", Unknown),
+            ("/a/b/c/cam/index.m3u8", Unknown),
+            ("/time/cam/index.m3u8", Unknown),
+            ("/api/cam.m3u8", Unknown),
+            ("/t/cam/ts/1.ts", Unknown),
+            ("/embed/a/cam.m3u8", Unknown),
+            ("/live/cam.flv/index.m3u8", Unknown),
+            ("/live/caf%C3%A9.m3u8", Unknown),
+            ("/live/a%20b.m3u8", Unknown),
+            ("/live/a%3Fb.m3u8", Unknown),
+            ("/healthz", Unknown),
+            ("/favicon.ico", Unknown),
+        ] {
+            assert_eq!(routed(path), Err(expected), "{path}");
+        }
+    }
+
+    proptest! {
+        /// Whatever comes out as a stream has names that a publisher could have used, and encoding every byte changes nothing.
+        #[test]
+        fn any_path(path in "/[a-c/.%0-9~ts\\\\]{0,40}(index|media|7)?(\\.m3u8|\\.ts)?") {
+            let plain = routed(&path);
+            if let Ok(decoded) = decode(&path) {
+                prop_assert!(!decoded.split('/').any(|c| c == ".."));
+                let resource = resource(&decoded);
+                if let Ok(Resource::Multivariant(at) | Resource::MediaPlaylist(at) | Resource::Segment(at, _)) = resource {
+                    prop_assert!(names::is_app(at.app) && names::is_stream(at.stream));
+                }
+                if !path.contains('%') {
+                    let encoded: String = path
+                        .bytes()
+                        .map(|b| if b == b'/' { "/".to_owned() } else { format!("%{b:02x}") })
+                        .collect();
+                    prop_assert_eq!(routed(&encoded), plain);
+                }
+            }
+        }
+
+        #[test]
+        fn any_text(path in "\\PC{0,60}") {
+            let _ = routed(&path);
+            let _ = routed(&format!("/{path}"));
+        }
+    }
+}
