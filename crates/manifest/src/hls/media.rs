@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use headwater_media::{MediaTime, WallTime};
 
 use super::RenderError;
-use super::text::{TextError, Uri, push, push_date_time, push_seconds, push_u64, uri_characters};
+use super::text::{DateWriter, TextError, Uri, push, push_seconds, push_u64, uri_characters};
 
 /// EXT-X-VERSION by what needs it: the lowest that the content asks for (8216bis 8), constant for a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -109,10 +109,10 @@ pub struct MediaPlaylist<'a> {
 
 /// Decimal digits of the largest `u64`.
 const DECIMAL_BYTES_MAX: usize = 20;
-/// Header tags with the longest numbers: an estimate for the one allocation, not a limit.
+/// Header tags with the longest numbers, and EXT-X-ENDLIST: for the one allocation, not a limit.
 const HEADER_BYTES: usize = 224;
-/// A segment's tags and line ends without its name and without EXT-X-MAP; again an estimate.
-const SEGMENT_BYTES: usize = 96;
+/// A segment's longest tags and its line ends, without its name and without EXT-X-MAP.
+const SEGMENT_BYTES: usize = 112;
 
 impl<'a> MediaPlaylist<'a> {
     /// A running playlist that starts at `media_sequence`, whose segments start with IDRs, with no discontinuity behind it.
@@ -158,16 +158,25 @@ impl<'a> MediaPlaylist<'a> {
         out: &mut Vec<u8>,
     ) -> Result<(), RenderError> {
         self.push_header(out);
+        let mut dates = DateWriter::new();
         let mut map = None;
         let mut sequence = self.media_sequence;
         let mut any = false;
         for segment in segments {
+            if segment.discontinuity {
+                push(out, "#EXT-X-DISCONTINUITY\n");
+            }
             if segment.map != map {
                 map = segment.map;
-                self.push_segment(out, &segment, sequence, map);
-            } else {
-                self.push_segment(out, &segment, sequence, None);
+                push_map(out, segment.map);
             }
+            push(out, "#EXT-X-PROGRAM-DATE-TIME:");
+            dates.push(out, segment.program_date_time);
+            push(out, if segment.gap { "\n#EXT-X-GAP\n#EXTINF:" } else { "\n#EXTINF:" });
+            push_seconds(out, segment.duration);
+            push(out, ",\n");
+            self.names.push(out, sequence);
+            out.push(b'\n');
             sequence = sequence.saturating_add(1);
             any = true;
         }
@@ -195,23 +204,140 @@ impl<'a> MediaPlaylist<'a> {
         push_u64(out, self.discontinuity_sequence);
         out.push(b'\n');
     }
+}
 
-    /// One segment's lines; `map` is given where EXT-X-MAP has to be written.
-    fn push_segment(&self, out: &mut Vec<u8>, segment: &Segment<'_>, sequence: u64, map: Option<&Uri>) {
-        if segment.discontinuity {
-            push(out, "#EXT-X-DISCONTINUITY\n");
+fn push_map(out: &mut Vec<u8>, map: Option<&Uri>) {
+    let Some(map) = map else { return };
+    push(out, "#EXT-X-MAP:URI=\"");
+    push(out, map.as_str());
+    push(out, "\"\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_media::Timescale;
+
+    use super::*;
+
+    fn names() -> SegmentNames {
+        SegmentNames::new("", ".ts").unwrap()
+    }
+
+    fn segment(ticks: i64, ms: i64) -> Segment<'static> {
+        let start = WallTime::from_unix_millis(1_769_860_800_000);
+        Segment::new(MediaTime::new(ticks, Timescale::MPEG), start.offset_by(ms))
+    }
+
+    fn rendered(playlist: &MediaPlaylist<'_>, segments: &[Segment<'_>]) -> String {
+        String::from_utf8(playlist.render(segments.iter().copied()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn mpeg_ts_byte_for_byte() {
+        let names = names();
+        let mut playlist =
+            MediaPlaylist::live(Version::MpegTs, NonZeroU32::new(3).unwrap(), 1_769_860_800, &names);
+        playlist.discontinuity_sequence = 7;
+        playlist.ended = true;
+        let segments = [
+            segment(180_180, 0),
+            Segment { gap: true, ..segment(225_000, 2_002) },
+            Segment { discontinuity: true, ..segment(1, 60_000) },
+        ];
+        assert_eq!(
+            rendered(&playlist, &segments),
+            "#EXTM3U\n\
+             #EXT-X-VERSION:3\n\
+             #EXT-X-INDEPENDENT-SEGMENTS\n\
+             #EXT-X-TARGETDURATION:3\n\
+             #EXT-X-MEDIA-SEQUENCE:1769860800\n\
+             #EXT-X-DISCONTINUITY-SEQUENCE:7\n\
+             #EXT-X-PROGRAM-DATE-TIME:2026-01-31T12:00:00.000Z\n\
+             #EXTINF:2.002000,\n\
+             1769860800.ts\n\
+             #EXT-X-PROGRAM-DATE-TIME:2026-01-31T12:00:02.002Z\n\
+             #EXT-X-GAP\n\
+             #EXTINF:2.500000,\n\
+             1769860801.ts\n\
+             #EXT-X-DISCONTINUITY\n\
+             #EXT-X-PROGRAM-DATE-TIME:2026-01-31T12:01:00.000Z\n\
+             #EXTINF:0.000011,\n\
+             1769860802.ts\n\
+             #EXT-X-ENDLIST\n"
+        );
+    }
+
+    #[test]
+    fn fmp4_byte_for_byte_with_a_map_only_where_it_changes() {
+        let names = SegmentNames::new("v/", ".m4s?a=b").unwrap();
+        let (one, same, two) = (
+            Uri::new("init-1.mp4").unwrap(),
+            Uri::new("init-1.mp4").unwrap(),
+            Uri::new("init-2.mp4").unwrap(),
+        );
+        let mut playlist = MediaPlaylist::live(Version::Fmp4, NonZeroU32::new(2).unwrap(), 0, &names);
+        playlist.independent_segments = false;
+        let segments = [
+            Segment { map: Some(&one), ..segment(180_000, 0) },
+            Segment { map: Some(&same), ..segment(180_000, 2_000) },
+            Segment { map: Some(&two), discontinuity: true, ..segment(180_000, 4_000) },
+        ];
+        assert_eq!(
+            rendered(&playlist, &segments),
+            "#EXTM3U\n\
+             #EXT-X-VERSION:6\n\
+             #EXT-X-TARGETDURATION:2\n\
+             #EXT-X-MEDIA-SEQUENCE:0\n\
+             #EXT-X-DISCONTINUITY-SEQUENCE:0\n\
+             #EXT-X-MAP:URI=\"init-1.mp4\"\n\
+             #EXT-X-PROGRAM-DATE-TIME:2026-01-31T12:00:00.000Z\n\
+             #EXTINF:2.000000,\n\
+             v/0.m4s?a=b\n\
+             #EXT-X-PROGRAM-DATE-TIME:2026-01-31T12:00:02.000Z\n\
+             #EXTINF:2.000000,\n\
+             v/1.m4s?a=b\n\
+             #EXT-X-DISCONTINUITY\n\
+             #EXT-X-MAP:URI=\"init-2.mp4\"\n\
+             #EXT-X-PROGRAM-DATE-TIME:2026-01-31T12:00:04.000Z\n\
+             #EXTINF:2.000000,\n\
+             v/2.m4s?a=b\n"
+        );
+    }
+
+    #[test]
+    fn an_empty_window_is_refused() {
+        let names = names();
+        let playlist = MediaPlaylist::live(Version::MpegTs, NonZeroU32::MIN, 1, &names);
+        assert_eq!(playlist.render([]), Err(RenderError::NoSegments));
+    }
+
+    #[test]
+    fn one_allocation_holds_the_longest_segments() {
+        let names = SegmentNames::new("a-long-prefix/", ".ts").unwrap();
+        let mut playlist = MediaPlaylist::live(Version::MpegTs, NonZeroU32::MAX, u64::MAX - 100, &names);
+        playlist.discontinuity_sequence = u64::MAX;
+        playlist.ended = true;
+        let longest = Segment { discontinuity: true, gap: true, ..segment(90_000 * 4_294_967_295, 0) };
+        for count in [1_usize, 2, 30, 100] {
+            let expected = HEADER_BYTES + count * (SEGMENT_BYTES + names.len_max());
+            let out = playlist.render(std::iter::repeat_n(longest, count)).unwrap();
+            assert_eq!(out.capacity(), expected, "{count} segments took {} bytes", out.len());
         }
-        if let Some(map) = map {
-            push(out, "#EXT-X-MAP:URI=\"");
-            push(out, map.as_str());
-            push(out, "\"\n");
+    }
+
+    #[test]
+    fn names_are_checked_and_numbered() {
+        assert_eq!(names().name(41), "41.ts");
+        for (prefix, suffix) in [("#", ".ts"), ("", ".ts\n"), ("a b", ""), ("", "\"")] {
+            assert!(SegmentNames::new(prefix, suffix).is_err(), "{prefix:?} {suffix:?}");
         }
-        push(out, "#EXT-X-PROGRAM-DATE-TIME:");
-        push_date_time(out, segment.program_date_time);
-        push(out, if segment.gap { "\n#EXT-X-GAP\n#EXTINF:" } else { "\n#EXTINF:" });
-        push_seconds(out, segment.duration);
-        push(out, ",\n");
-        self.names.push(out, sequence);
-        out.push(b'\n');
+    }
+
+    #[test]
+    fn numbers_stop_at_the_last() {
+        let names = names();
+        let playlist = MediaPlaylist::live(Version::MpegTs, NonZeroU32::MIN, u64::MAX, &names);
+        let text = rendered(&playlist, &[segment(90_000, 0), segment(90_000, 1_000)]);
+        assert!(text.ends_with("18446744073709551615.ts\n"), "{text}");
     }
 }

@@ -174,3 +174,153 @@ impl Variant {
         out.push(b'\n');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use m3u8_rs::{AlternativeMediaType, ClosedCaptionGroupId};
+
+    use super::*;
+    use crate::hls::check::Checker;
+
+    fn quoted(text: &str) -> QuotedString {
+        QuotedString::new(text).unwrap()
+    }
+
+    fn uri(text: &str) -> Uri {
+        Uri::new(text).unwrap()
+    }
+
+    fn full() -> MultivariantPlaylist {
+        let rendition = |name: &str, language: &str, default| AudioRendition {
+            group_id: quoted("stereo"),
+            name: quoted(name),
+            language: Some(quoted(language)),
+            default,
+            autoselect: true,
+            channels: Some(2),
+            uri: Some(uri(&format!("audio-{language}/index.m3u8"))),
+        };
+        let variant = |bandwidth, height, rate, path: &str| Variant {
+            bandwidth: NonZeroU64::new(bandwidth).unwrap(),
+            average_bandwidth: NonZeroU64::new(bandwidth / 2),
+            codecs: quoted("avc1.64001f,mp4a.40.2"),
+            resolution: Some((height * 16 / 9, height)),
+            frame_rate: Some(rate),
+            video_range: Some(VideoRange::Sdr),
+            audio: Some(quoted("stereo")),
+            no_closed_captions: true,
+            uri: uri(path),
+        };
+        MultivariantPlaylist {
+            independent_segments: true,
+            audio: vec![rendition("English", "en", true), rendition("Fran\u{e7}ais", "fr", false)],
+            variants: vec![
+                variant(2_000_000, 720, (30_000, 1_001), "720/index.m3u8"),
+                variant(6_000_000, 1_080, (50, 1), "1080/index.m3u8"),
+            ],
+        }
+    }
+
+    fn rendered(playlist: &MultivariantPlaylist) -> String {
+        String::from_utf8(playlist.render().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn muxed_byte_for_byte() {
+        let playlist = MultivariantPlaylist {
+            independent_segments: true,
+            audio: Vec::new(),
+            variants: vec![Variant { audio: None, video_range: None, ..full().variants.swap_remove(0) }],
+        };
+        assert_eq!(
+            rendered(&playlist),
+            "#EXTM3U\n\
+             #EXT-X-INDEPENDENT-SEGMENTS\n\
+             #EXT-X-STREAM-INF:BANDWIDTH=2000000,AVERAGE-BANDWIDTH=1000000,CODECS=\"avc1.64001f,mp4a.40.2\",\
+             RESOLUTION=1280x720,FRAME-RATE=29.970,CLOSED-CAPTIONS=NONE\n\
+             720/index.m3u8\n"
+        );
+    }
+
+    #[test]
+    fn audio_groups_byte_for_byte() {
+        let text = rendered(&full());
+        let expected = "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"stereo\",NAME=\"English\",LANGUAGE=\"en\",DEFAULT=YES,\
+             AUTOSELECT=YES,CHANNELS=\"2\",URI=\"audio-en/index.m3u8\"\n\
+             #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"stereo\",NAME=\"Fran\u{e7}ais\",LANGUAGE=\"fr\",AUTOSELECT=YES,\
+             CHANNELS=\"2\",URI=\"audio-fr/index.m3u8\"\n\
+             #EXT-X-STREAM-INF:BANDWIDTH=2000000,AVERAGE-BANDWIDTH=1000000,CODECS=\"avc1.64001f,mp4a.40.2\",\
+             RESOLUTION=1280x720,FRAME-RATE=29.970,VIDEO-RANGE=SDR,AUDIO=\"stereo\",CLOSED-CAPTIONS=NONE\n\
+             720/index.m3u8\n";
+        assert!(text.contains(expected), "{text}");
+    }
+
+    #[test]
+    fn audio_only_has_no_attributes_of_pictures() {
+        let playlist = MultivariantPlaylist {
+            independent_segments: false,
+            audio: Vec::new(),
+            variants: vec![Variant {
+                bandwidth: NonZeroU64::new(64_000).unwrap(),
+                average_bandwidth: None,
+                codecs: quoted("mp4a.40.2"),
+                resolution: None,
+                frame_rate: Some((0, 0)),
+                video_range: None,
+                audio: None,
+                no_closed_captions: false,
+                uri: uri("a.m3u8"),
+            }],
+        };
+        assert_eq!(
+            rendered(&playlist),
+            "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=64000,CODECS=\"mp4a.40.2\"\na.m3u8\n"
+        );
+    }
+
+    #[test]
+    fn nothing_to_play_is_refused() {
+        assert_eq!(MultivariantPlaylist::default().render(), Err(RenderError::NoVariants));
+    }
+
+    #[test]
+    fn the_checker_finds_nothing() {
+        let found = Checker::new("index.m3u8").observe(&rendered(&full()), 0);
+        assert!(found.is_empty(), "{found:#?}");
+    }
+
+    #[test]
+    fn m3u8_rs_reads_it_back() {
+        let playlist = full();
+        let text = rendered(&playlist);
+        let (rest, read) = m3u8_rs::parse_master_playlist(text.as_bytes()).expect("m3u8-rs reads it");
+        assert!(rest.is_empty());
+        assert!(read.independent_segments);
+        assert_eq!(read.version, None);
+        for (read, wrote) in read.variants.iter().zip(&playlist.variants) {
+            assert_eq!(read.uri, wrote.uri.as_str());
+            assert_eq!(read.bandwidth, wrote.bandwidth.get());
+            assert_eq!(read.average_bandwidth, wrote.average_bandwidth.map(NonZeroU64::get));
+            assert_eq!(read.codecs.as_deref(), Some(wrote.codecs.as_str()));
+            let resolution = read.resolution.map(|r| (r.width, r.height));
+            assert_eq!(resolution, wrote.resolution.map(|(w, h)| (w.into(), h.into())));
+            let (numerator, denominator) = wrote.frame_rate.unwrap();
+            let rate = f64::from(numerator) / f64::from(denominator);
+            assert!((read.frame_rate.unwrap() - rate).abs() < 0.000_5);
+            assert_eq!(read.audio.as_deref(), wrote.audio.as_ref().map(QuotedString::as_str));
+            assert_eq!(read.closed_captions, Some(ClosedCaptionGroupId::None));
+        }
+        assert_eq!(read.variants.len(), playlist.variants.len());
+        for (read, wrote) in read.alternatives.iter().zip(&playlist.audio) {
+            assert_eq!(read.media_type, AlternativeMediaType::Audio);
+            assert_eq!(read.group_id, wrote.group_id.as_str());
+            assert_eq!(read.name, wrote.name.as_str());
+            assert_eq!(read.language.as_deref(), wrote.language.as_ref().map(QuotedString::as_str));
+            assert_eq!(read.default, wrote.default);
+            assert!(read.autoselect);
+            assert_eq!(read.channels.as_deref(), Some("2"));
+            assert_eq!(read.uri.as_deref(), wrote.uri.as_ref().map(Uri::as_str));
+        }
+        assert_eq!(read.alternatives.len(), playlist.audio.len());
+    }
+}

@@ -118,14 +118,19 @@ pub(super) fn push_u64(out: &mut Vec<u8>, value: u64) {
     push(out, itoa::Buffer::new().format(value));
 }
 
-/// Appends `value` in exactly `N` digits, zeros in front; digits above are dropped.
-fn push_digits<const N: usize>(out: &mut Vec<u8>, mut value: u32) {
-    let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
-        *digit += u8::try_from(value % 10).unwrap_or(0);
-        value /= 10;
-    }
-    out.extend_from_slice(&digits);
+/// The two decimal digits of `value`, which is below 100.
+#[allow(clippy::cast_possible_truncation)]
+fn two_digits(value: u32) -> [u8; 2] {
+    // Both are below 10 by the remainders.
+    [b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8]
+}
+
+/// The six decimal digits of `value`, which is below 1,000,000.
+fn six_digits(value: u32) -> [u8; 6] {
+    let [a, b] = two_digits(value / 10_000);
+    let [c, d] = two_digits(value / 100 % 100);
+    let [e, f] = two_digits(value % 100);
+    [a, b, c, d, e, f]
 }
 
 /// Appends seconds with six decimals, rounded to the nearest; a negative duration is written as 0.
@@ -144,7 +149,7 @@ pub(super) fn push_seconds(out: &mut Vec<u8>, duration: MediaTime) {
     };
     push_u64(out, micros / 1_000_000);
     out.push(b'.');
-    push_digits::<6>(out, u32::try_from(micros % 1_000_000).unwrap_or(0));
+    out.extend_from_slice(&six_digits(u32::try_from(micros % 1_000_000).unwrap_or(0)));
 }
 
 /// Appends a frame rate with three decimals, rounded to the nearest (8216bis 4.4.6.2); the denominator is not 0.
@@ -153,20 +158,46 @@ pub(super) fn push_frame_rate(out: &mut Vec<u8>, numerator: u32, denominator: u3
     let millis = (u64::from(numerator) * 1_000 + denominator / 2) / denominator;
     push_u64(out, millis / 1_000);
     out.push(b'.');
-    push_digits::<3>(out, u32::try_from(millis % 1_000).unwrap_or(0));
+    let [.., a, b, c] = six_digits(u32::try_from(millis % 1_000).unwrap_or(0));
+    out.extend_from_slice(&[a, b, c]);
 }
 
-/// Appends an instant as ISO 8601 in UTC with milliseconds, the text of [`WallTime`]'s `Display` without its cost.
-pub(super) fn push_date_time(out: &mut Vec<u8>, time: WallTime) {
-    let (year, month, day, hour, minute, second, ms) = time.civil();
-    push_digits::<4>(out, u32::try_from(year).unwrap_or(0));
-    for (separator, value) in [(b'-', month), (b'-', day), (b'T', hour), (b':', minute), (b':', second)] {
-        out.push(separator);
-        push_digits::<2>(out, u32::from(value));
+/// Writes instants as ISO 8601 in UTC with milliseconds, the text of [`WallTime`]'s `Display`.
+///
+/// A playlist's dates are seconds apart: the calendar is asked once a day, and the rest is a division or two.
+pub(super) struct DateWriter {
+    /// Start of the day in Unix milliseconds.
+    day_ms: i64,
+    /// `2026-01-31T`.
+    date: [u8; 11],
+}
+
+/// Milliseconds in a day.
+const DAY_MS: i64 = 86_400_000;
+
+impl DateWriter {
+    pub(super) fn new() -> DateWriter {
+        DateWriter { day_ms: i64::MIN, date: *b"0000-00-00T" }
     }
-    out.push(b'.');
-    push_digits::<3>(out, u32::from(ms));
-    out.push(b'Z');
+
+    pub(super) fn push(&mut self, out: &mut Vec<u8>, time: WallTime) {
+        let of_day = time.millis_of_day();
+        let day_ms = time.unix_millis() - of_day;
+        if day_ms != self.day_ms {
+            self.day_ms = day_ms;
+            let (year, month, day, ..) = time.civil();
+            let [_, _, y, yy, yyy, yyyy] = six_digits(u32::try_from(year).unwrap_or(0));
+            let ([m, mm], [d, dd]) = (two_digits(u32::from(month)), two_digits(u32::from(day)));
+            self.date = [y, yy, yyy, yyyy, b'-', m, mm, b'-', d, dd, b'T'];
+        }
+        let ms = u32::try_from(of_day.clamp(0, DAY_MS - 1)).unwrap_or(0);
+        let [h, hh] = two_digits(ms / 3_600_000);
+        let [m, mm] = two_digits(ms / 60_000 % 60);
+        let [s, ss] = two_digits(ms / 1_000 % 60);
+        let [_, _, _, f, ff, fff] = six_digits(ms % 1_000);
+        out.extend_from_slice(&self.date);
+        out.extend_from_slice(&[h, hh, b':', m, mm, b':', s, ss, b'.', f, ff, fff, b'Z']);
+    }
 }
 
 #[cfg(test)]
@@ -266,10 +297,20 @@ mod tests {
 
     #[test]
     fn date_times_are_those_of_wall_time() {
-        for ms in [0, 951_782_399_999, 1_709_164_800_001, 1_769_860_800_007, 253_402_300_799_999] {
+        let mut dates = DateWriter::new();
+        for ms in [
+            0,
+            1_769_860_800_007,
+            1_769_860_802_009,
+            1_769_903_999_999,
+            1_769_904_000_000,
+            951_782_399_999,
+            1_709_164_800_001,
+            253_402_300_799_999,
+        ] {
             let time = WallTime::from_unix_millis(ms);
             let mut out = Vec::new();
-            push_date_time(&mut out, time);
+            dates.push(&mut out, time);
             assert_eq!(String::from_utf8(out).unwrap(), time.to_string());
         }
     }
