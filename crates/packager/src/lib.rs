@@ -4,7 +4,7 @@
 //! decision and the packagings that are switched on. The result is a [`Snapshot`] per visible change.
 //!
 //! This crate refuses to know sockets, clocks, randomness and HTTP: every call brings the time along, so that days of
-//! streaming run in milliseconds of test. How playlists are worded is `headwater-manifest`'s business.
+//! streaming run in milliseconds of test. How a playlist is spelled is `headwater-manifest`'s business.
 //!
 //! ```
 //! use std::time::Duration;
@@ -25,6 +25,7 @@
 mod cut;
 mod gate;
 mod packager;
+mod playlist;
 mod rates;
 mod snapshot;
 mod timeline;

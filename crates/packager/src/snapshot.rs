@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headwater_media::{AudioConfig, MediaTime, VideoConfig, WallTime};
 
+use crate::playlist;
+
 /// Where a stream is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
@@ -122,6 +124,16 @@ impl Snapshot {
     /// True when a playlist of this version may be served: at least one segment is listed.
     pub fn is_playable(&self) -> bool {
         self.ts.as_ref().is_some_and(|ts| !ts.listed.is_empty())
+    }
+
+    /// The media playlist of the MPEG-TS rendition, rendered anew; `None` while nothing is listed.
+    pub fn media_playlist(&self) -> Option<Vec<u8>> {
+        playlist::media(self)
+    }
+
+    /// The multivariant playlist of the MPEG-TS packaging, rendered anew; `None` while nothing is listed.
+    pub fn multivariant_playlist(&self) -> Option<Vec<u8>> {
+        playlist::multivariant(self)
     }
 
     /// Bytes of media held by all renditions.
