@@ -30,6 +30,8 @@
 
 mod audio;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod muxer;
 mod packet;
 mod psi;

@@ -250,3 +250,125 @@ fn timestamp(prefix: u8, ticks: i64) -> [u8; 5] {
     let [_, _, _, bytes @ ..] = bits.to_be_bytes();
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A PES packet of `size` bytes of 0xaa under this adaptation field.
+    fn scattered(size: usize, adaptation: &Adaptation) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut pid = Pid::new(0x100);
+        let mut scatter = Scatter::start(&mut out, &mut pid, size, adaptation);
+        scatter.write(&vec![0xaa; size]);
+        out
+    }
+
+    /// Packets as expected: header, adaptation field, and payload up to the packet's end.
+    fn packets(packets: &[(&[u8], usize)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (start, stuffing) in packets {
+            let end = bytes.len() + PACKET_SIZE;
+            bytes.extend_from_slice(start);
+            bytes.resize(bytes.len() + stuffing, 0xff);
+            bytes.resize(end, 0xaa);
+        }
+        bytes
+    }
+
+    #[test]
+    fn stuffing_by_what_remains() {
+        let plain: &[u8] = &[0x47, 0x41, 0, 0x10];
+        for (name, size, expected) in [
+            ("1 byte", 1, packets(&[(&[0x47, 0x41, 0, 0x30, 182, 0], 181)])),
+            ("181: flags and a byte of stuffing", 181, packets(&[(&[0x47, 0x41, 0, 0x30, 2, 0], 1)])),
+            ("182: length and flags", 182, packets(&[(&[0x47, 0x41, 0, 0x30, 1, 0], 0)])),
+            ("183: a length of 0 alone", 183, packets(&[(&[0x47, 0x41, 0, 0x30, 0], 0)])),
+            ("184: none", 184, packets(&[(plain, 0)])),
+            ("185: 1 in a second packet", 185, packets(&[(plain, 0), (&[0x47, 0x01, 0, 0x31, 182, 0], 181)])),
+            ("184 + 182", 366, packets(&[(plain, 0), (&[0x47, 0x01, 0, 0x31, 1, 0], 0)])),
+            ("184 + 183", 367, packets(&[(plain, 0), (&[0x47, 0x01, 0, 0x31, 0], 0)])),
+            ("184 + 184", 368, packets(&[(plain, 0), (&[0x47, 0x01, 0, 0x11], 0)])),
+        ] {
+            assert_eq!(scattered(size, &Adaptation::default()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn adaptation_fields_with_content() {
+        let key = Adaptation { random_access: true, pcr: Some(63_000), discontinuity: false };
+        // 63,000 = 0xf618: base bits 32..1, then bit 0, six ones, nine bits of extension.
+        let pcr = [0, 0, 0x7b, 0x0c, 0x7e, 0];
+        let start = |length: u8, flags: u8| [&[0x47, 0x41, 0, 0x30, length, flags][..], &pcr].concat();
+        assert_eq!(scattered(176, &key), packets(&[(&start(7, 0x50), 0)]));
+        assert_eq!(scattered(175, &key), packets(&[(&start(8, 0x50), 1)]));
+        let two = packets(&[(&start(7, 0x50), 0), (&[0x47, 0x01, 0, 0x31, 182, 0], 181)]);
+        assert_eq!(scattered(177, &key), two);
+        let broken = Adaptation { discontinuity: true, random_access: false, ..key };
+        assert_eq!(scattered(176, &broken), packets(&[(&start(7, 0x90), 0)]));
+        let entry = Adaptation { random_access: true, ..Adaptation::default() };
+        assert_eq!(scattered(182, &entry), packets(&[(&[0x47, 0x41, 0, 0x30, 1, 0x40], 0)]));
+    }
+
+    #[test]
+    fn a_clock_alone_does_not_count() {
+        let mut pid = Pid::new(0x1ffe);
+        let mut out = Vec::new();
+        let adaptation = Adaptation { pcr: Some(-1), ..Adaptation::default() };
+        let counter = |out: &[u8]| out.get(3).map(|flags| flags & 0x0f);
+        for expected in 0..40 {
+            out.clear();
+            Scatter::start(&mut out, &mut pid, 1, &Adaptation::default()).write(&[1]);
+            assert_eq!(counter(&out), Some(expected & 0x0f));
+            out.clear();
+            pid.write_clock(&mut out, &adaptation);
+            assert_eq!(counter(&out), Some(expected & 0x0f));
+        }
+        // -1 is the last tick before the wrap.
+        let start = [0x47, 0x1f, 0xfe, 0x27, 183, 0x10, 0xff, 0xff, 0xff, 0xff, 0xfe, 0];
+        assert_eq!(out.split_at(start.len()), (&start[..], &[0xff; 176][..]));
+    }
+
+    #[test]
+    fn pieces_of_any_size_make_the_same_packets() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(1_000).collect();
+        let whole = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+            let (mut out, mut pid) = (Vec::new(), Pid::new(0x101));
+            let mut scatter = Scatter::start(&mut out, &mut pid, bytes.len(), &Adaptation::default());
+            pieces.for_each(|piece| scatter.write(piece));
+            out
+        };
+        let expected = whole(&mut std::iter::once(bytes.as_slice()));
+        assert_eq!(expected.len(), 6 * PACKET_SIZE);
+        for size in [1, 2, 3, 91, 183, 184, 185, 367, 368, 369, 999] {
+            assert_eq!(whole(&mut bytes.chunks(size)), expected, "{size}");
+        }
+    }
+
+    #[test]
+    fn pes_headers() {
+        for (name, payload, pts, dts, expected) in [
+            (
+                "PTS only",
+                10,
+                126_000,
+                126_000,
+                &[0, 0, 1, 0xe0, 0, 18, 0x80, 0x80, 5, 0x21, 0, 7, 0xd8, 0x61][..],
+            ),
+            (
+                "PTS and DTS",
+                10,
+                133_200,
+                126_000,
+                &[0, 0, 1, 0xe0, 0, 23, 0x80, 0xc0, 10, 0x31, 0, 9, 0x10, 0xa1, 0x11, 0, 7, 0xd8, 0x61],
+            ),
+            ("the last tick", 1, -1, -1, &[0, 0, 1, 0xe0, 0, 9, 0x80, 0x80, 5, 0x2f, 0xff, 0xff, 0xff, 0xff]),
+            ("after the wrap", 1, 1 << 33, 1 << 33, &[0, 0, 1, 0xe0, 0, 9, 0x80, 0x80, 5, 0x21, 0, 1, 0, 1]),
+            ("the longest", 65_527, 0, 0, &[0, 0, 1, 0xe0, 0xff, 0xff, 0x80, 0x80, 5, 0x21, 0, 1, 0, 1]),
+            ("too long to say", 65_528, 0, 0, &[0, 0, 1, 0xe0, 0, 0, 0x80, 0x80, 5, 0x21, 0, 1, 0, 1]),
+        ] {
+            assert_eq!(PesHeader::new(0xe0, payload, pts, dts).bytes(), expected, "{name}");
+        }
+        assert_eq!(PES_PAYLOAD_MAX, 65_527);
+    }
+}

@@ -114,8 +114,10 @@ impl Pes {
         if rate == 0 {
             return Err("reserved sampling rate, or no frame".to_owned());
         }
+        let rate = i64::from(rate);
         let at = |n: usize| {
-            self.pts + i64::try_from(n).unwrap_or(0) * i64::from(samples) * 90_000 / i64::from(rate)
+            let samples = i64::try_from(n).unwrap_or(0) * i64::from(samples);
+            self.pts + (samples * 90_000 + rate / 2) / rate
         };
         Ok(raw.into_iter().enumerate().map(|(n, frame)| (at(n), frame)).collect())
     }
