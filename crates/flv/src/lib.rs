@@ -31,6 +31,8 @@ mod demuxer;
 mod enhanced;
 mod error;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod reader;
 mod video;
 
