@@ -99,6 +99,12 @@ impl Capabilities {
         *self == Capabilities::default()
     }
 
+    /// Whether the peer speaks Enhanced RTMP. `videoFunction` 1 (seek) alone is older than it: Flash, ffmpeg and
+    /// librtmp send it as players.
+    pub fn is_enhanced(&self) -> bool {
+        !Capabilities { video_function: self.video_function & !1, ..self.clone() }.is_empty()
+    }
+
     fn from_object(object: &Value) -> Capabilities {
         let list = match object.property("fourCcList") {
             Some(Value::StrictArray(items)) => items.as_slice(),

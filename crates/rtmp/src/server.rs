@@ -597,7 +597,7 @@ impl ServerConnection {
             ("fmsVer".to_owned(), Value::string("FMS/3,0,1,123")),
             ("capabilities".to_owned(), Value::Number(31.0)),
         ];
-        if !connect.capabilities.is_empty() {
+        if connect.capabilities.is_enhanced() {
             server.extend(self.capabilities.to_properties());
         }
         let info = Value::object([

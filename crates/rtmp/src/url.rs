@@ -161,6 +161,9 @@ impl StreamTarget {
             }
         };
         let (app, name) = path.rsplit_once('/').ok_or(NameError::Missing)?;
+        if app.split('/').any(str::is_empty) {
+            return Err(NameError::EmptyPart);
+        }
         if app.split('/').count() > APP_PARTS_MAX {
             return Err(NameError::TooManyParts);
         }
