@@ -81,7 +81,7 @@ fn streams_of_every_shape() {
         ("audio begins 2.5 s late", Stream { audio_late: 225_000, ..base.clone() }),
         ("audio trails by 400 ms", Stream { audio_lag: 36_000, ..base.clone() }),
         ("audio leads by 300 ms", Stream { audio_lag: -27_000, audio_late: 30_000, ..base.clone() }),
-        ("audio pauses for 3 s", Stream { audio_pause: (90_500, 360_500), ..base.clone() }),
+        ("audio pauses for 3 s", Stream { audio_pause: (94_500, 360_500), ..base.clone() }),
         ("pictures of 100 bytes", Stream { picture_size: 1, ..base.clone() }),
         ("pictures around the PES length limit", Stream { picture_size: 65_300, seconds: 3, ..base.clone() }),
     ];
@@ -246,6 +246,75 @@ fn another_configuration() {
         assert_eq!(report.program_maps.len(), maps, "{name}");
         assert_eq!(report.program_maps.last().map(|map| map.version), Some(u8::from(maps == 2)), "{name}");
     }
+}
+
+#[test]
+fn audio_that_waits_goes_with_its_configuration() {
+    let (stereo, mono) = (aac(48_000), aac_config(&[0x11, 0x88], 48_000));
+    let mut muxer = Muxer::new(Program { video: None, audio: Some(&stereo) }).unwrap();
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    muxer.begin_segment(&mut before);
+    for n in 0..3 {
+        muxer.write_audio(&mut before, &sound(480_000 + n * 1_024, 48_000, noise(1, 30).into())).unwrap();
+    }
+    muxer.end_segment(&mut before, Some(MediaTime::new(903_000, Timescale::MPEG)));
+    muxer.reconfigure(Program { video: None, audio: Some(&mono) }).unwrap();
+    muxer.begin_segment(&mut after);
+    muxer.write_audio(&mut after, &sound(483_072, 48_000, noise(2, 40).into())).unwrap();
+    muxer.end_segment(&mut after, None);
+    let report = read(&[after]);
+    let channels: Vec<u8> = report
+        .audio()
+        .flat_map(|pes| headwater_testkit::adts::frames(&pes.payload).unwrap())
+        .map(|frame| frame.channels)
+        .collect();
+    assert_eq!(channels, [1], "the third stereo frame is gone");
+}
+
+#[test]
+fn frames_share_pes_packets() {
+    // Up to 100 ms, or 2,930 bytes with the headers.
+    for (rate, size, expected) in [
+        (48_000, 30, 4),
+        (48_000, 725, 4),
+        (48_000, 726, 4),
+        (48_000, 969, 4),
+        (48_000, 970, 3),
+        (48_000, 3_000, 1),
+        (44_100, 30, 4),
+        (24_000, 30, 2),
+        (8_000, 30, 1),
+    ] {
+        let mut muxer = Stream { frame_ticks: None, audio: Some(aac(rate)), ..Stream::default() }.muxer();
+        let mut out = Vec::new();
+        muxer.begin_segment(&mut out);
+        for n in 0..48 {
+            let ticks = i64::from(rate) * 10 + n * 1_024;
+            muxer.write_audio(&mut out, &sound(ticks, rate, noise(1, size).into())).unwrap();
+        }
+        let report = read(&[out]);
+        assert_eq!(report.findings, Vec::<String>::new(), "{rate} Hz, {size} bytes");
+        let counts: Vec<usize> = report.audio().map(|pes| pes.audio_frames().unwrap().len()).collect();
+        assert_eq!(counts, vec![expected; 48 / expected], "{rate} Hz, {size} bytes");
+    }
+}
+
+#[test]
+fn audio_keeps_within_the_length_that_a_pes_packet_can_say() {
+    let stream = Stream { frame_ticks: None, audio: Some(mp3(44_100)), ..Stream::default() };
+    let frame = stream.audio_frames()[0].1.clone();
+    let mut muxer = stream.muxer();
+    let mut out = Vec::new();
+    muxer.begin_segment(&mut out);
+    // 4 frames, then 312 in one sample: 65,728 bytes would be 201 too many for one PES packet.
+    for (ticks, count) in [(441_000, 4), (442_152, 312)] {
+        muxer.write_audio(&mut out, &sound(ticks, 44_100, frame.repeat(count).into())).unwrap();
+    }
+    muxer.flush_audio(&mut out);
+    let report = read(&[out]);
+    assert_eq!(report.findings, Vec::<String>::new());
+    let counts: Vec<usize> = report.audio().map(|pes| pes.audio_frames().unwrap().len()).collect();
+    assert_eq!(counts, [4, 312]);
 }
 
 #[test]
