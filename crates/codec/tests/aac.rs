@@ -162,6 +162,8 @@ fn adts_by_mistake() {
         ("a byte too few", one[..one.len() - 1].to_vec(), None),
         ("raw", vec![0x21, 0x10, 0x04, 0x60, 0x8C, 0x1C, 0, 0], None),
         ("empty", vec![], None),
+        ("a length of 0 would never end", vec![0xFF, 0xF1, 0x4C, 0x80, 0x00, 0x1F, 0xFC], None),
+        ("a length inside the header", vec![0xFF, 0xF1, 0x4C, 0x80, 0x00, 0xDF, 0xFC], None),
     ] {
         let found: Option<Vec<Vec<u8>>> = frames(&data);
         assert_eq!(found, expected, "{name}");
