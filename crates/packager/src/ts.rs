@@ -63,6 +63,10 @@ impl TsPackaging {
     /// Starts a segment at `start` (90 kHz ticks).
     pub(crate) fn open(&mut self, start: i64, independent: bool, discontinuity: bool) {
         let Some(muxer) = &mut self.muxer else { return };
+        if discontinuity {
+            // The clock says what the playlist says (mpegts-hls.md 2.7), also where the tracks are the same.
+            muxer.mark_discontinuity();
+        }
         self.buffer = Vec::with_capacity(self.size_expected);
         muxer.begin_segment(&mut self.buffer);
         self.running = Some(Running { start, independent, discontinuity });

@@ -345,6 +345,7 @@ fn resumed_numbers_begin_with_a_discontinuity() {
     let ts = world.snapshot().ts.as_ref().unwrap();
     assert_eq!((ts.listed[0].sequence, ts.listed[0].discontinuity, ts.discontinuity_sequence), (42, true, 3));
     assert_eq!(world.packager.numbers(), Some((42 + ts.listed.len() as u64, 4)));
+    world.assert_clean();
 }
 
 #[test]
