@@ -30,6 +30,7 @@ mod amf3;
 pub mod chunk;
 mod command;
 mod error;
+mod event;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod handshake;
@@ -45,11 +46,10 @@ pub use aggregate::Aggregate;
 pub use chunk::ChunkReader;
 pub use command::{Capabilities, Command, Connect, Encoder};
 pub use error::{Counters, Error, ErrorKind, Phase};
+pub use event::{MediaMessage, PlayRequest, PublishRequest, Refusal, ServerEvent, UnpublishCause};
 pub use limits::Limits;
 pub use message::{Message, MessageKind};
-pub use server::{
-    MediaMessage, PlayRequest, PublishRequest, Refusal, ServerConnection, ServerEvent, UnpublishCause,
-};
+pub use server::ServerConnection;
 pub use status::{Level, PlayError, PublishError, Status};
 pub use url::{NameError, Query, StreamTarget};
 pub use writer::ChunkWriter;

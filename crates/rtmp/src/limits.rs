@@ -76,7 +76,7 @@ pub struct Limits {
     pub chunk_size_changes_max: u32,
     /// Partial messages given up for a new header over the connection's life.
     pub discarded_partials_max: u32,
-    /// Commands in any one second.
+    /// Commands in one second, counted from the first after the last second was over.
     pub commands_per_second_max: u32,
     /// Message streams (`createStream`) in existence at a time; one more gets `_error`.
     pub streams_max: usize,

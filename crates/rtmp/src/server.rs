@@ -1,7 +1,6 @@
 //! The server's side of one connection: bytes and time in, bytes and events out.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,13 +9,14 @@ use crate::aggregate::{self, Aggregate};
 use crate::amf0::Value;
 use crate::chunk::{CSID_CONTROL, ChunkReader};
 use crate::command::{Capabilities, Command, Connect, ConnectTexts};
+use crate::event::{MediaMessage, PlayRequest, PublishRequest, Refusal, ServerEvent, UnpublishCause};
 use crate::handshake::{Handshake, RANDOM_BYTES};
 use crate::message::{
     Class, Message, MessageKind, event_type, split_event, split_u32, type_id, user_control,
 };
 use crate::status::{self, Level, PlayError, PublishError, Status};
 use crate::writer::ChunkWriter;
-use crate::{Counters, Error, Limits, NameError, Phase, StreamTarget, text};
+use crate::{Counters, Error, Limits, Phase, StreamTarget, text};
 
 /// Window Acknowledgement Size and Set Peer Bandwidth: four seconds at 5 Mbit/s between acknowledgements, the value
 /// of Adobe's servers, which every encoder has met.
@@ -33,97 +33,6 @@ const CSID_STATUS: u32 = 5;
 const ECHO_BYTES_MAX: usize = 256;
 /// An emptied event queue that once was longer than this gives its memory back.
 const EVENTS_KEPT: usize = 256;
-
-/// Something happened that the caller must know of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ServerEvent {
-    /// `connect` came and was answered with success.
-    Connected(Box<Connect>),
-    /// `publish`: waits for [`ServerConnection::accept_publish`] or [`ServerConnection::reject_publish`].
-    Publish(PublishRequest),
-    /// `play`: waits for [`ServerConnection::reject_play`].
-    Play(PlayRequest),
-    /// A `publish` or `play` that was refused here and answered; flush and close.
-    Refused {
-        /// Message stream.
-        stream_id: u32,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// Audio, video or data of an accepted publication.
-    Media(MediaMessage),
-    /// The peer ended a publication. Comes once for each, and also for one that was never accepted.
-    Unpublish {
-        /// Message stream.
-        stream_id: u32,
-        /// How.
-        cause: UnpublishCause,
-    },
-}
-
-/// A request to publish.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublishRequest {
-    /// Message stream.
-    pub stream_id: u32,
-    /// What to publish to.
-    pub target: StreamTarget,
-}
-
-/// A request to play.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlayRequest {
-    /// Message stream.
-    pub stream_id: u32,
-    /// What to play.
-    pub target: StreamTarget,
-}
-
-/// Why a request was refused before anyone was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Refusal {
-    /// The address names no stream.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// On a message stream that `createStream` did not make.
-    #[error("publish or play on a message stream that createStream did not make")]
-    NoSuchStream,
-    /// The message stream is publishing or playing already.
-    #[error("this message stream publishes or plays already")]
-    Busy,
-}
-
-/// One message of a publication. `Debug` prints the payload's length only.
-#[derive(Clone, PartialEq, Eq)]
-pub struct MediaMessage {
-    /// Audio, video or data.
-    pub kind: MessageKind,
-    /// Message stream.
-    pub stream_id: u32,
-    /// Milliseconds modulo 2^32, any origin.
-    pub timestamp: u32,
-    /// The body, never empty. Audio and video may share the read buffer: copy what is kept for long.
-    pub payload: Bytes,
-}
-
-impl fmt::Debug for MediaMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let MediaMessage { kind, stream_id, timestamp, payload } = self;
-        write!(f, "{kind:?} {{ stream {stream_id}, {timestamp} ms, {} bytes }}", payload.len())
-    }
-}
-
-/// How a publisher said that it is done; each of them is a clean end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum UnpublishCause {
-    /// `FCUnpublish`.
-    FcUnpublish,
-    /// `closeStream`, or `publish` of `false`.
-    CloseStream,
-    /// `deleteStream`.
-    DeleteStream,
-}
 
 /// What a message stream is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +54,7 @@ struct Stream {
 struct Publication {
     serial: u64,
     stream_id: u32,
-    /// As the peer wrote it, for FCUnpublish.
+    /// As the peer wrote it, without the query, for FCUnpublish.
     name: String,
     /// Its Publish event was taken.
     announced: bool,
@@ -657,7 +566,7 @@ impl ServerConnection {
         self.publications.push(Publication {
             serial,
             stream_id,
-            name: command.first_text().to_owned(),
+            name: without_query(command.first_text()).to_owned(),
             announced: false,
             accepted: false,
         });
@@ -678,7 +587,7 @@ impl ServerConnection {
 
     /// The name decides which publication ends; with only one, it ends whatever the name.
     fn on_fc_unpublish(&mut self, command: &Command) {
-        let name = command.first_text();
+        let name = without_query(command.first_text());
         let mut open = self.streams.iter().filter_map(|stream| match stream.used_for {
             Use::Publish(serial) => self.publications.iter().find(|publication| publication.serial == serial),
             _ => None,
@@ -753,7 +662,7 @@ impl ServerConnection {
 
     /// `onFCPublish` and its kin. The name is repeated without its query.
     fn notify(&mut self, method: &str, code: &'static str, name: &str) {
-        let name = text::cut(name.split('?').next().unwrap_or(""), ECHO_BYTES_MAX);
+        let name = text::cut(without_query(name), ECHO_BYTES_MAX);
         let info = Value::object([("code", Value::string(code)), ("description", Value::string(name))]);
         self.write_command(CSID_COMMAND, 0, method, 0.0, Value::Null, vec![info]);
     }
@@ -796,6 +705,10 @@ fn information(status: &Status, more: &[(&str, Value)]) -> Value {
     Value::Object(properties)
 }
 
+fn without_query(name: &str) -> &str {
+    name.split('?').next().unwrap_or("")
+}
+
 /// Milliseconds modulo 2^32, as RTMP counts.
 fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis() & u128::from(u32::MAX)).unwrap_or(0)
@@ -807,5 +720,33 @@ fn without_selector(type_id: u8, payload: &[u8]) -> &[u8] {
     match payload {
         [0, rest @ ..] if matches!(type_id, type_id::DATA_AMF3 | type_id::COMMAND_AMF3) => rest,
         _ => payload,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledged_total_wraps_at_32_bits() {
+        let mut connection = ServerConnection::new(Limits::default(), [0; RANDOM_BYTES], Duration::ZERO);
+        connection.bytes_acknowledged = u64::from(u32::MAX) - 10;
+        for (total, expected) in [
+            (u64::from(u32::MAX) + 2_499_989, None),
+            (u64::from(u32::MAX) + 2_499_990, Some(2_499_989_u32)),
+            (u64::from(u32::MAX) + 2_499_991, None),
+        ] {
+            connection.reader.counters_mut().bytes_received = total;
+            connection.acknowledge();
+            let output = connection.take_output();
+            assert_eq!(output.last_chunk(), expected.map(u32::to_be_bytes).as_ref(), "{total}");
+        }
+    }
+
+    #[test]
+    fn times_are_milliseconds_modulo_32_bits() {
+        let wrap = Duration::from_millis(u64::from(u32::MAX));
+        assert_eq!(millis(wrap), u32::MAX);
+        assert_eq!(millis(wrap + Duration::from_millis(6)), 5);
     }
 }

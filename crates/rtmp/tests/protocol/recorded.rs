@@ -25,7 +25,7 @@ fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<ServerEvent> {
             match &event {
                 ServerEvent::Publish(request) => connection.accept_publish(request.stream_id),
                 ServerEvent::Play(request) => {
-                    connection.reject_play(request.stream_id, PlayError::Failed, "no")
+                    connection.reject_play(request.stream_id, PlayError::Failed, "no");
                 }
                 _ => {}
             }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use headwater_rtmp::amf0::{self, Value};
 use headwater_rtmp::message::type_id;
 use headwater_rtmp::{
-    Capabilities, Encoder, Error, Limits, MessageKind, NameError, Phase, PlayError, PublishError, Refusal,
-    ServerEvent, Status, UnpublishCause, status,
+    Capabilities, Encoder, Error, Limits, MessageKind, NameError, Phase, PlayError, PublishError, Query,
+    Refusal, ServerEvent, Status, UnpublishCause, status,
 };
 
 use crate::aggregate::aggregate_body;
@@ -211,7 +211,7 @@ fn publish_and_play_are_refused_with_the_reason() {
     client.command(1, "publish", 0.0, vec![text("cam?key=x")]);
     let events = client.send().unwrap();
     let [ServerEvent::Publish(request)] = events.as_slice() else { panic!("{events:?}") };
-    assert_eq!(request.target.query.as_ref().map(|query| query.expose()), Some("key=x"));
+    assert_eq!(request.target.query.as_ref().map(Query::expose), Some("key=x"));
     assert_eq!(client.replies(), [""; 0], "nothing before the decision");
     client.server.reject_publish(1, PublishError::Denied, "wrong key");
     let denied =
@@ -260,7 +260,7 @@ fn what_is_refused_without_asking() {
         assert_eq!(events, [ServerEvent::Refused { stream_id, refusal }], "{row}");
         let expected =
             format!("20 on {stream_id}: onStatus 0 null {{level=error, code={code}, description={refusal}}}");
-        assert_eq!(client.replies(), [expected.clone()], "{row}");
+        assert_eq!(client.replies(), std::slice::from_ref(&expected), "{row}");
         assert!(!expected.contains("SECRET") && !format!("{events:?}").contains("SECRET"));
     }
     let mut client = Client::publishing(Limits::default());
@@ -449,9 +449,12 @@ fn amf3_wrapper_and_bad_amf() {
     assert_eq!(client.replies(), ["20 on 0: _result 1 null undefined"]);
 }
 
+/// Name, message type, body; replies, and how many are counted as ignored.
+type ControlRow = (&'static str, u8, &'static [u8], &'static [&'static str], u64);
+
 #[test]
 fn control_messages() {
-    let rows: [(&str, u8, &[u8], &[&str], u64); 16] = [
+    let rows: [ControlRow; 16] = [
         ("ping", 4, b"\0\x06\x01\x02\x03\x04", &["4 on 0: 000701020304"], 0),
         ("ping with more behind", 4, b"\0\x06\0\0\0\x01zzz", &["4 on 0: 000700000001"], 0),
         ("ping cut short", 4, b"\0\x06\0\0\0", &[], 1),

@@ -15,10 +15,19 @@ fn resolve(
     Ok((target.app, target.name, target.query.map(|query| query.expose().to_owned())))
 }
 
+/// Name; app, tcUrl, flashVer and publish name; expected app, stream and query.
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    (&'static str, &'static str, &'static str),
+);
+
 #[test]
 fn shapes() {
-    // (name, app, tcUrl, flashVer, publish name, expected app, stream, query)
-    let rows: [(&str, &str, &str, &str, &str, (&str, &str, &str)); 36] = [
+    let rows: [Row; 36] = [
         ("plain", "live", "rtmp://h/live", "", "key", ("live", "key", "")),
         ("port", "live", "rtmp://h:1935/live", "", "key", ("live", "key", "")),
         ("IPv6", "live", "rtmp://[::1]:1935/live", "", "key", ("live", "key", "")),
