@@ -37,23 +37,23 @@ async fn represent(context: &Context, holder: &Holder<'_>, request: &Request<Inc
         Ok(path) => path,
         Err(error) => return bad_request(error),
     };
-    match route::resource(&path) {
-        Ok(Resource::Page) if context.page => page::page(gzip),
-        Ok(Resource::Asset(name)) if context.page => page::asset(name, gzip),
-        Ok(Resource::Live) if context.page => page::live(context),
-        Ok(Resource::Multivariant(at)) => match stream(context, &at) {
+    match (route::resource(&path), &context.page) {
+        (Ok(Resource::Page), Some(page)) => page.reply(gzip),
+        (Ok(Resource::Asset(name)), Some(_)) => page::asset(name, gzip),
+        (Ok(Resource::Live), Some(_)) => page::live(context),
+        (Ok(Resource::Multivariant(at)), _) => match stream(context, &at) {
             Some(stream) => playlist::playlist(holder, &stream, Kind::Multivariant, gzip).await,
             None => Reply::not_found("no such stream\n"),
         },
-        Ok(Resource::MediaPlaylist(at)) => match stream(context, &at) {
+        (Ok(Resource::MediaPlaylist(at)), _) => match stream(context, &at) {
             Some(stream) => playlist::playlist(holder, &stream, Kind::Media, gzip).await,
             None => Reply::not_found("no such stream\n"),
         },
-        Ok(Resource::Segment(at, sequence)) => match stream(context, &at) {
+        (Ok(Resource::Segment(at, sequence)), _) => match stream(context, &at) {
             Some(stream) => segment::segment(holder, &stream, sequence).await,
             None => Reply::not_found("no such stream\n"),
         },
-        Ok(Resource::Page | Resource::Asset(_) | Resource::Live) | Err(_) => {
+        (Ok(Resource::Page | Resource::Asset(_) | Resource::Live), None) | (Err(_), _) => {
             Reply::not_found("no such resource\n")
         }
     }

@@ -42,8 +42,8 @@ Access-Control-Allow-Origin: *\r\nContent-Length: 0\r\nConnection: close\r\n\r\n
 pub struct Context {
     registry: Arc<Registry>,
     config: Arc<Config>,
-    /// The page, its files and its list are served.
-    page: bool,
+    /// The page; with it come its files and its list. `None` when switched off.
+    page: Option<page::Page>,
     deadlines: Deadlines,
     connections: Arc<Admission>,
     holds: Arc<Admission>,
@@ -90,7 +90,7 @@ impl Context {
             response: http.response_timeout,
         };
         Context {
-            page: http.page,
+            page: http.page.then(|| page::Page::new(config.rtmp.listen.port())),
             deadlines,
             connections: Admission::new(http.max_connections, http.max_connections_per_address),
             holds: Admission::new(http.max_held_requests, http.max_held_requests_per_address),

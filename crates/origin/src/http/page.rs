@@ -23,20 +23,42 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      media-src 'self' blob:; worker-src 'self' blob:; base-uri 'none'; form-action 'none'",
 );
 
+/// Where the page's text has the RTMP port.
+const PORT_MARK: &str = "{rtmp_port}";
 /// Where the page's text names hls.js, when this binary has it.
 const SCRIPT_MARK: &str = "<!-- hls.js -->";
 const SCRIPT: &str = "<script src=\"/assets/hls.min.js\" defer></script>";
 
+#[derive(Debug)]
 struct Asset {
     content_type: &'static str,
     body: Body,
 }
 
-static PAGE: LazyLock<Asset> = LazyLock::new(|| {
-    let script = if HLS_JS.is_some() { SCRIPT } else { "" };
-    let text = include_str!("../../web/page.html").replace(SCRIPT_MARK, script);
-    Asset { content_type: "text/html; charset=utf-8", body: Body::new(text) }
-});
+/// The page itself, which tells publishers the RTMP port.
+#[derive(Debug)]
+pub(super) struct Page {
+    html: Asset,
+}
+
+impl Page {
+    /// A page for a server whose RTMP listener has that port.
+    pub(super) fn new(rtmp_port: u16) -> Page {
+        let script = if HLS_JS.is_some() { SCRIPT } else { "" };
+        let text = include_str!("../../web/page.html")
+            .replace(SCRIPT_MARK, script)
+            .replace(PORT_MARK, &rtmp_port.to_string());
+        Page { html: Asset { content_type: "text/html; charset=utf-8", body: Body::new(text) } }
+    }
+
+    /// The answer to `/`.
+    pub(super) fn reply(&self, gzip: bool) -> Reply {
+        file(&self.html, gzip)
+            .with(header::CONTENT_SECURITY_POLICY, POLICY)
+            .with(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"))
+    }
+}
+
 static STYLE: LazyLock<Asset> = LazyLock::new(|| Asset {
     content_type: "text/css; charset=utf-8",
     body: Body::new(include_str!("../../web/page.css")),
@@ -48,13 +70,6 @@ static CODE: LazyLock<Asset> = LazyLock::new(|| Asset {
 static HLS: LazyLock<Option<Asset>> = LazyLock::new(|| {
     HLS_JS.map(|bytes| Asset { content_type: "text/javascript; charset=utf-8", body: Body::new(bytes) })
 });
-
-/// The page itself.
-pub(super) fn page(gzip: bool) -> Reply {
-    file(&PAGE, gzip)
-        .with(header::CONTENT_SECURITY_POLICY, POLICY)
-        .with(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"))
-}
 
 /// One of the files that the page needs.
 pub(super) fn asset(name: &str, gzip: bool) -> Reply {
