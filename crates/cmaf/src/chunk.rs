@@ -1,0 +1,285 @@
+//! Chunks: a run of samples of one track becomes one `moof` and one `mdat`.
+
+use headwater_codec::h264::{LengthSize, NalType, NalUnits};
+use headwater_media::TICKS_MAX;
+
+use crate::Error;
+use crate::boxes::{put_u32, put_u64, version_and_flags};
+use crate::init::TRACK_ID;
+
+/// Most samples in a chunk: 10 s at 400 pictures per second, and the `moof` stays below 64 KiB with every field of every
+/// sample written out.
+pub const CHUNK_SAMPLES_MAX: usize = 4_000;
+
+/// Most payload bytes in a chunk: a whole 10 s segment at 200 Mbit/s, and far from where 32-bit sizes and offsets end.
+pub const CHUNK_SIZE_MAX: usize = 256 << 20;
+
+/// sample_depends_on 2: an I picture, an audio frame (ISO/IEC 14496-12 8.8.3.1).
+const SYNC: u32 = 0x0200_0000;
+/// sample_depends_on 1, sample_is_non_sync_sample 1.
+const NON_SYNC: u32 = 0x0101_0000;
+/// sample_is_depended_on 2: nothing refers to it.
+const DISPOSABLE: u32 = 0x0080_0000;
+
+/// Sizes in bytes: the headers of boxes, `mfhd`, `tfhd` without defaults, `tfdt` version 1, `trun` with its data offset.
+const BOX_HEADER_SIZE: u32 = 8;
+const MFHD_SIZE: u32 = 16;
+const TFHD_SIZE_MIN: u32 = 16;
+const TFDT_SIZE: u32 = 20;
+const TRUN_SIZE_MIN: u32 = 20;
+
+/// One access unit of video or one frame of audio, as a chunk wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkSample<D> {
+    /// Decode time of the next sample minus this one's, in ticks of the track's timescale. Not 0.
+    pub duration: u32,
+    /// PTS - DTS in ticks, negative where decode times were shifted behind presentation. 0 for audio.
+    pub composition_time_offset: i32,
+    /// Decoding can start here. Always true for audio.
+    pub sync: bool,
+    /// No other picture refers to it (H.264: nal_ref_idc 0, see [`is_disposable`]). False for audio and where unknown.
+    pub disposable: bool,
+    /// NAL units behind 4-byte lengths without parameter sets and delimiters, or a raw audio frame. Not empty.
+    pub data: D,
+}
+
+impl<D> ChunkSample<D> {
+    fn flags(&self) -> u32 {
+        match (self.sync, self.disposable) {
+            (true, _) => SYNC,
+            (false, false) => NON_SYNC,
+            (false, true) => NON_SYNC | DISPOSABLE,
+        }
+    }
+}
+
+/// True when no picture refers to this H.264 access unit: its first slice has nal_ref_idc 0 (H.264 7.4.1: then all have).
+///
+/// `access_unit` is NAL units behind 4-byte lengths; false for anything that cannot be read.
+pub fn is_disposable(access_unit: &[u8]) -> bool {
+    NalUnits::new(access_unit, LengthSize::Four)
+        .map_while(Result::ok)
+        .find(|nal| NalType::of(nal).is_some_and(NalType::is_vcl))
+        .and_then(|nal| nal.first().copied())
+        .is_some_and(|header| header & 0x60 == 0)
+}
+
+/// Writes the chunks of one track, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChunkWriter {
+    sequence_number: u32,
+}
+
+impl Default for ChunkWriter {
+    fn default() -> ChunkWriter {
+        ChunkWriter::new()
+    }
+}
+
+impl ChunkWriter {
+    /// A writer whose first chunk has `mfhd` sequence_number 1 (ISO/IEC 14496-12 8.8.5).
+    pub const fn new() -> ChunkWriter {
+        ChunkWriter { sequence_number: 1 }
+    }
+
+    /// The sequence_number of the next chunk. It runs on by one per chunk, modulo 2^32.
+    pub const fn sequence_number(&self) -> u32 {
+        self.sequence_number
+    }
+
+    /// Numbers the next chunk `sequence_number` and goes on from there: two origins that must write equal bytes cannot count
+    /// from when each of them started.
+    pub const fn set_sequence_number(&mut self, sequence_number: u32) {
+        self.sequence_number = sequence_number;
+    }
+
+    /// Appends one chunk made of `samples`, in decode order, to `out`, which grows once; each payload is copied once.
+    ///
+    /// `base_media_decode_time` is the first sample's decode time in ticks of the track's timescale. The chunk ends at that
+    /// plus all durations, and there the next one of the track has to begin (23000-19 7.3.2.3). Fields that are equal for
+    /// all samples are written once, in `tfhd`.
+    ///
+    /// # Errors
+    /// [`Error::ChunkEmpty`], [`Error::SamplesTooMany`], [`Error::ChunkTooLong`], [`Error::SampleEmpty`],
+    /// [`Error::DurationZero`], [`Error::DecodeTime`]; `out` and the sequence number are then as before.
+    pub fn write<D: AsRef<[u8]>>(
+        &mut self,
+        out: &mut Vec<u8>,
+        base_media_decode_time: u64,
+        samples: &[ChunkSample<D>],
+    ) -> Result<(), Error> {
+        let layout = Layout::of(base_media_decode_time, samples)?;
+        out.reserve(layout.chunk_size());
+        layout.write_moof(out, self.sequence_number, base_media_decode_time, samples);
+        put_u32(out, layout.payload_size.saturating_add(BOX_HEADER_SIZE));
+        out.extend_from_slice(b"mdat");
+        for sample in samples {
+            out.extend_from_slice(sample.data.as_ref());
+        }
+        self.sequence_number = self.sequence_number.wrapping_add(1);
+        Ok(())
+    }
+}
+
+/// What is written once and what per sample, and how long that makes the boxes.
+struct Layout {
+    sample_count: u32,
+    payload_size: u32,
+    /// `None`: differs between samples, and is written for each.
+    duration: Option<u32>,
+    size: Option<u32>,
+    flags: Option<u32>,
+    /// The first sample's flags, where those of all others are `flags`.
+    first_flags: Option<u32>,
+    composition: bool,
+}
+
+impl Layout {
+    /// Checks the samples and finds what they have in common.
+    fn of<D: AsRef<[u8]>>(base: u64, samples: &[ChunkSample<D>]) -> Result<Layout, Error> {
+        let Some((first, others)) = samples.split_first() else { return Err(Error::ChunkEmpty) };
+        let sample_count = match u32::try_from(samples.len()) {
+            Ok(count) if samples.len() <= CHUNK_SAMPLES_MAX => count,
+            _ => return Err(Error::SamplesTooMany(samples.len())),
+        };
+        let first_size = first.data.as_ref().len();
+        let other_flags = others.first().map_or(first.flags(), ChunkSample::flags);
+        let (mut payload_size, mut end) = (0_usize, base);
+        let (mut one_duration, mut one_size, mut two_flags, mut composition) = (true, true, true, false);
+        for (index, sample) in samples.iter().enumerate() {
+            let size = sample.data.as_ref().len();
+            if size == 0 {
+                return Err(Error::SampleEmpty(index));
+            }
+            if sample.duration == 0 {
+                return Err(Error::DurationZero(index));
+            }
+            payload_size = payload_size.saturating_add(size);
+            end = end.saturating_add(u64::from(sample.duration));
+            one_duration &= sample.duration == first.duration;
+            one_size &= size == first_size;
+            two_flags &= index == 0 || sample.flags() == other_flags;
+            composition |= sample.composition_time_offset != 0;
+        }
+        if end > TICKS_MAX.unsigned_abs() {
+            return Err(Error::DecodeTime(end));
+        }
+        let payload_size = match u32::try_from(payload_size) {
+            Ok(size) if payload_size <= CHUNK_SIZE_MAX => size,
+            _ => return Err(Error::ChunkTooLong),
+        };
+        Ok(Layout {
+            sample_count,
+            payload_size,
+            duration: one_duration.then_some(first.duration),
+            // Every size is below the sum, which fits.
+            size: if one_size { u32::try_from(first_size).ok() } else { None },
+            flags: two_flags.then_some(other_flags),
+            first_flags: (two_flags && first.flags() != other_flags).then_some(first.flags()),
+            composition,
+        })
+    }
+
+    /// Bytes of a field in `tfhd` or at the front of `trun` that may be there.
+    fn optional(present: bool) -> u32 {
+        if present { 4 } else { 0 }
+    }
+
+    fn tfhd_size(&self) -> u32 {
+        TFHD_SIZE_MIN
+            + Layout::optional(self.duration.is_some())
+            + Layout::optional(self.size.is_some())
+            + Layout::optional(self.flags.is_some())
+    }
+
+    fn trun_size(&self) -> u32 {
+        let per_sample = Layout::optional(self.duration.is_none())
+            + Layout::optional(self.size.is_none())
+            + Layout::optional(self.flags.is_none())
+            + Layout::optional(self.composition);
+        // At most CHUNK_SAMPLES_MAX of at most 16 bytes.
+        TRUN_SIZE_MIN + Layout::optional(self.first_flags.is_some()) + self.sample_count * per_sample
+    }
+
+    fn traf_size(&self) -> u32 {
+        BOX_HEADER_SIZE + self.tfhd_size() + TFDT_SIZE + self.trun_size()
+    }
+
+    fn moof_size(&self) -> u32 {
+        BOX_HEADER_SIZE + MFHD_SIZE + self.traf_size()
+    }
+
+    /// Bytes of `moof` and `mdat`.
+    fn chunk_size(&self) -> usize {
+        let size = self.moof_size() + BOX_HEADER_SIZE + self.payload_size;
+        usize::try_from(size).unwrap_or(usize::MAX)
+    }
+
+    fn write_moof<D: AsRef<[u8]>>(
+        &self,
+        out: &mut Vec<u8>,
+        sequence_number: u32,
+        base_media_decode_time: u64,
+        samples: &[ChunkSample<D>],
+    ) {
+        /// tfhd: default-base-is-moof, required by CMAF (23000-19 7.5.16) and MSE.
+        const DEFAULT_BASE_IS_MOOF: u32 = 0x02_0000;
+        let flag = |present: bool, flag: u32| if present { flag } else { 0 };
+
+        put_u32(out, self.moof_size());
+        out.extend_from_slice(b"moof");
+        put_u32(out, MFHD_SIZE);
+        out.extend_from_slice(b"mfhd");
+        put_u32(out, 0);
+        put_u32(out, sequence_number);
+        put_u32(out, self.traf_size());
+        out.extend_from_slice(b"traf");
+
+        put_u32(out, self.tfhd_size());
+        out.extend_from_slice(b"tfhd");
+        let present = flag(self.duration.is_some(), 0x08)
+            | flag(self.size.is_some(), 0x10)
+            | flag(self.flags.is_some(), 0x20);
+        put_u32(out, version_and_flags(0, DEFAULT_BASE_IS_MOOF | present));
+        put_u32(out, TRACK_ID);
+        for default in [self.duration, self.size, self.flags].into_iter().flatten() {
+            put_u32(out, default);
+        }
+
+        put_u32(out, TFDT_SIZE);
+        out.extend_from_slice(b"tfdt");
+        put_u32(out, version_and_flags(1, 0));
+        put_u64(out, base_media_decode_time);
+
+        put_u32(out, self.trun_size());
+        out.extend_from_slice(b"trun");
+        // The data offset is there always; 14496-12 8.8.8.1 forbids 0x004 beside 0x400.
+        let present = 0x001
+            | flag(self.first_flags.is_some(), 0x004)
+            | flag(self.duration.is_none(), 0x100)
+            | flag(self.size.is_none(), 0x200)
+            | flag(self.flags.is_none(), 0x400)
+            | flag(self.composition, 0x800);
+        // Version 1 makes composition time offsets signed.
+        put_u32(out, version_and_flags(u8::from(self.composition), present));
+        put_u32(out, self.sample_count);
+        put_u32(out, self.moof_size() + BOX_HEADER_SIZE);
+        if let Some(flags) = self.first_flags {
+            put_u32(out, flags);
+        }
+        for sample in samples {
+            if self.duration.is_none() {
+                put_u32(out, sample.duration);
+            }
+            if self.size.is_none() {
+                put_u32(out, u32::try_from(sample.data.as_ref().len()).unwrap_or(u32::MAX));
+            }
+            if self.flags.is_none() {
+                put_u32(out, sample.flags());
+            }
+            if self.composition {
+                put_u32(out, sample.composition_time_offset.cast_unsigned());
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What may stand in front of a segment's or a chunk's `moof`: `styp` and `prft`.
+
+use headwater_media::WallTime;
+
+use crate::boxes::{put_u32, put_u64, write_box, write_full_box};
+use crate::init::TRACK_ID;
+
+/// Appends a segment type box (ISO/IEC 14496-12 8.16.2): a DASH media segment that is a CMAF segment.
+///
+/// Optional. It is only ever the first bytes of a segment, and then also of the segment's first part.
+pub fn write_styp(out: &mut Vec<u8>) {
+    write_box(out, *b"styp", |out| {
+        out.extend_from_slice(b"msdh");
+        put_u32(out, 0);
+        out.extend_from_slice(b"msdhcmfs");
+    });
+}
+
+/// What happened at the wall-clock time of a [`ProducerReferenceTime`]: the flags of `prft` (ISO/IEC 14496-12 8.16.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Moment {
+    /// The picture entered the encoder.
+    EncoderInput,
+    /// The picture left the encoder.
+    EncoderOutput,
+    /// The `moof` that follows was complete.
+    MoofFinalized,
+    /// The `moof` that follows was written.
+    MoofWritten,
+    /// Some moment, the same for every `prft` of the track.
+    Arbitrary,
+    /// The picture was captured.
+    Captured,
+}
+
+impl Moment {
+    fn flags(self) -> u32 {
+        match self {
+            Moment::EncoderInput => 0,
+            Moment::EncoderOutput => 1,
+            Moment::MoofFinalized => 2,
+            Moment::MoofWritten => 4,
+            Moment::Arbitrary => 8,
+            Moment::Captured => 24,
+        }
+    }
+}
+
+/// The wall-clock time of a chunk's first sample (`prft`): players measure their latency by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerReferenceTime {
+    /// When it happened.
+    pub wall: WallTime,
+    /// What happened.
+    pub moment: Moment,
+    /// Decode time of the first sample of the `moof` that follows, in ticks of the track's timescale: its
+    /// base_media_decode_time.
+    pub media_time: u64,
+}
+
+impl ProducerReferenceTime {
+    /// Appends the box, version 1, 32 bytes. The chunk it describes comes next.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        write_full_box(out, *b"prft", 1, self.moment.flags(), |out| {
+            put_u32(out, TRACK_ID);
+            put_u64(out, ntp_timestamp(self.wall));
+            put_u64(out, self.media_time);
+        });
+    }
+}
+
+/// NTP's 64 bits (RFC 5905 6): seconds since 1900 modulo 2^32 (the next era begins in 2036), then the fraction in units of
+/// 2^-32 s.
+fn ntp_timestamp(wall: WallTime) -> u64 {
+    /// From 1900-01-01 to 1970-01-01: 70 years and 17 leap days.
+    const UNIX_EPOCH: u64 = 2_208_988_800;
+    let ms = wall.unix_millis().unsigned_abs();
+    let seconds = (ms / 1_000).wrapping_add(UNIX_EPOCH);
+    (seconds << 32) | (((ms % 1_000) << 32) / 1_000)
+}
