@@ -160,7 +160,8 @@ impl Loader {
                     .map_or(Place::Default, |offset| Place::File(path.clone(), line(&text, offset))),
             };
             let secret = key.starts_with("publish.keys");
-            let value = value_at(&table, segments).and_then(quoted).filter(|_| !secret);
+            let default = || value_at(shape.as_table()?, segments);
+            let value = value_at(&table, segments).or_else(default).and_then(quoted).filter(|_| !secret);
             let reason = if secret && reason.starts_with("invalid") { "not a text" } else { reason };
             Error::Value { place, key, value, reason: reworded(reason) }
         };
@@ -308,22 +309,25 @@ fn quoted(value: &Value) -> Option<String> {
 /// serde speaks of fields, variants and types; a configuration has keys and values.
 fn reworded(reason: &str) -> String {
     let reason = one_line(reason);
-    for (from, to) in [
+    let reason = [
         ("unknown field ", "unknown key "),
         ("missing field ", "missing key "),
+        ("unknown variant ", "unknown value "),
         ("invalid type: ", ""),
         ("invalid value: ", ""),
-    ] {
-        if let Some(rest) = reason.strip_prefix(from) {
-            return format!("{to}{rest}");
-        }
-    }
+    ]
+    .iter()
+    .find_map(|(from, to)| reason.strip_prefix(from).map(|rest| format!("{to}{rest}")))
+    .unwrap_or(reason);
     match reason.as_str() {
         "invalid socket address syntax" => {
             "not an address; an IP address and a port are allowed, as in \"0.0.0.0:8080\" or \"[::]:8080\""
                 .to_owned()
         }
-        _ => reason,
+        _ => match reason.split_once(", expected struct ") {
+            Some((found, _)) => format!("{found}, expected a table"),
+            None => reason,
+        },
     }
 }
 

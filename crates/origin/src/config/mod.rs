@@ -216,6 +216,9 @@ const KEY_BYTES_MAX: usize = 256;
 /// Shortest publish key: below this, guessing over the network is a matter of hours.
 const KEY_BYTES_MIN: usize = 8;
 
+/// What a response that was held has left for being sent.
+const SENDING_MIN: Duration = Duration::from_secs(10);
+
 impl Secret {
     /// A secret of that text.
     pub fn new(text: impl Into<String>) -> Secret {
@@ -361,6 +364,13 @@ impl Config {
         }
         if packaging.part_duration > packaging.segment_duration {
             return broken("packaging.part_duration", "longer than packaging.segment_duration".to_owned());
+        }
+        let http = &self.http;
+        if http.hold_timeout + SENDING_MIN > http.response_timeout {
+            let max = duration_text(http.response_timeout.saturating_sub(SENDING_MIN));
+            let reason =
+                format!("out of range; at most {max} is allowed, 10s less than http.response_timeout");
+            return broken("http.hold_timeout", reason);
         }
         for (index, entry) in self.publish.keys.iter().enumerate() {
             let key = entry.key.expose();
