@@ -21,6 +21,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod dash;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod hls;
