@@ -91,3 +91,108 @@ impl Published {
         self.multivariant.get_or_init(|| self.snapshot.multivariant_playlist().map(Body::new)).as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+    use headwater_media::{AudioCodec, AudioConfig, MediaTime, Timescale, WallTime};
+    use headwater_packager::{Bandwidth, State, Tracks, TsRendition, TsSegment};
+
+    use super::*;
+
+    fn segment(sequence: u64, discontinuity: bool, independent: bool) -> Arc<TsSegment> {
+        let nth = i64::try_from(sequence).unwrap();
+        Arc::new(TsSegment {
+            sequence,
+            start: MediaTime::new(nth * 96_000, Timescale::new(48_000).unwrap()),
+            duration: MediaTime::new(96_256, Timescale::new(48_000).unwrap()),
+            program_date_time: WallTime::from_unix_millis(nth * 2_000),
+            discontinuity,
+            independent,
+            payload: Bytes::from_static(&[0x47; 188]),
+        })
+    }
+
+    /// Sound only, a changed configuration in the middle.
+    fn audio_only(state: State) -> Snapshot {
+        let audio = AudioConfig {
+            codec: AudioCodec::Mp3,
+            record: Bytes::new(),
+            codec_string: "mp4a.40.34".to_owned(),
+            sample_rate: Timescale::new(48_000).unwrap(),
+            output_sample_rate: 48_000,
+            channels: 2,
+            samples_per_frame: 1_152,
+        };
+        Snapshot {
+            version: 9,
+            state,
+            tracks: Tracks { video: None, audio: Some(Arc::new(audio)) },
+            // A number without a picture means nothing, and is not to be written.
+            frame_rate_millihertz: Some(25_000),
+            bandwidth: Some(Bandwidth { peak: 160_000, average: 140_000 }),
+            published_at: WallTime::from_unix_millis(0),
+            ts: Some(TsRendition {
+                target_duration: 2,
+                discontinuity_sequence: 5,
+                listed: vec![segment(7, false, true), segment(8, true, true)],
+                retained: vec![segment(6, false, true)],
+            }),
+        }
+    }
+
+    #[test]
+    fn sound_only_with_a_discontinuity_and_an_end() {
+        let published = Published::new(Arc::new(audio_only(State::Ended)));
+        let text = |body: Option<&Body>| String::from_utf8(body.unwrap().plain().to_vec()).unwrap();
+        assert_eq!(
+            text(published.multivariant_playlist()),
+            "#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-STREAM-INF:BANDWIDTH=160000,AVERAGE-BANDWIDTH=140000,\
+             CODECS=\"mp4a.40.34\"\nts/media.m3u8\n"
+        );
+        assert_eq!(
+            text(published.media_playlist()),
+            "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:2\n\
+             #EXT-X-MEDIA-SEQUENCE:7\n#EXT-X-DISCONTINUITY-SEQUENCE:5\n\
+             #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:14.000Z\n#EXTINF:2.005333,\n7.ts\n\
+             #EXT-X-DISCONTINUITY\n#EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:16.000Z\n#EXTINF:2.005333,\n8.ts\n\
+             #EXT-X-ENDLIST\n"
+        );
+    }
+
+    #[test]
+    fn a_segment_cut_between_keyframes_takes_the_promise_away() {
+        let mut snapshot = audio_only(State::Live);
+        if let Some(ts) = &mut snapshot.ts {
+            ts.listed = vec![segment(7, false, true), segment(8, false, false)];
+        }
+        let published = Published::new(Arc::new(snapshot));
+        for body in [published.media_playlist(), published.multivariant_playlist()] {
+            let text = String::from_utf8(body.unwrap().plain().to_vec()).unwrap();
+            assert!(!text.contains("INDEPENDENT") && !text.contains("ENDLIST"), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_list() {
+        for ts in [None, Some(TsRendition::default())] {
+            let published = Published::new(Arc::new(Snapshot { ts, ..audio_only(State::Live) }));
+            assert!(published.media_playlist().is_none() && published.multivariant_playlist().is_none());
+        }
+    }
+
+    #[test]
+    fn a_body_s_tags_follow_from_its_bytes() {
+        let (a, again, b) = (Body::new("a"), Body::new("a"), Body::new("b"));
+        // The first 12 bytes of SHA-256 of "a".
+        assert_eq!(a.etag(), "\"ca978112ca1bbdcafac231b3\"");
+        assert_eq!(a.gzip_etag(), "\"ca978112ca1bbdcafac231b3-gz\"");
+        assert_eq!((a.etag(), a.gzip()), (again.etag(), again.gzip()));
+        assert_ne!(a.etag(), b.etag());
+        let mut plain = String::new();
+        GzDecoder::new(a.gzip().as_ref()).read_to_string(&mut plain).unwrap();
+        assert_eq!(plain, "a");
+    }
+}
