@@ -135,6 +135,9 @@ fn amf3_values_are_skipped() {
             assert!(decode(&message[..length]).is_err(), "{name} {length}");
         }
     }
+    // 128 bytes of string, the length in four bytes: 7 + 7 + 7 + 8 bits of 128 << 1 | 1.
+    let long = [b"\x11\x06\x80\x80\x81\x01", &[b'x'; 128][..], b"\x05"].concat();
+    assert_eq!(decode(&long), Ok(vec![Value::Undefined, Value::Null]));
     // Only the class of an externalizable object knows where it ends.
     assert!(matches!(decode(b"\x11\x0a\x07\x01\x01"), Err(AmfError::Marker { .. })));
     assert!(matches!(decode(b"\x11\x0a\x05"), Err(AmfError::Marker { .. })), "traits that never came");

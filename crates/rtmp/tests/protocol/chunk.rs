@@ -113,16 +113,18 @@ fn time_wraps_at_32_bits() {
 fn type_3_after_type_0_repeats_its_time_as_a_step() {
     // (name, bytes before, type 0's time, expected time of the type 3's message, decisions for zero)
     let witness = |time: u32| [type_0(6, time, 1, 9), b"v".to_vec()].concat();
-    let rows: [(&str, Vec<u8>, u32, u32, u64); 6] = [
+    let rows: [(&str, Vec<u8>, u32, u32, u64); 7] = [
         ("zero", vec![], 0, 0, 0),
         ("small: by the text", vec![], 40, 80, 0),
         ("at the bound", vec![], 10_000, 20_000, 0),
         ("beyond it, no witness", vec![], 10_001, 10_001, 1),
+        ("a step that wraps to just behind itself", vec![], u32::MAX - 15, u32::MAX - 15, 1),
         ("beyond it, the other stream stayed", witness(20_040), 20_000, 20_000, 1),
         ("beyond it, the other stream stepped too", witness(40_010), 20_000, 40_000, 0),
     ];
     for (name, before, time, expected, decisions) in rows {
-        let bytes = [before, type_0(4, time, 1, 8), b"a\xc4b".to_vec()].concat();
+        let extension = if time >= 0xff_ffff { time.to_be_bytes().to_vec() } else { vec![] };
+        let bytes = [before, type_0(4, time, 1, 8), b"a\xc4".to_vec(), extension, b"b".to_vec()].concat();
         let (rows, counters) = ok(&bytes);
         assert_eq!(rows.last().map(|row| row.1), Some(expected), "{name}");
         assert_eq!(counters.zero_step_decisions, decisions, "{name}");
