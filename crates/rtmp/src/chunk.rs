@@ -121,6 +121,7 @@ pub struct ChunkReader {
     open: Option<OpenChunk>,
     /// Sum of the capacities of all `body`.
     partial_bytes: usize,
+    partial_bytes_max: usize,
     chunk_size_changes: u32,
     discarded: u32,
     limits: Limits,
@@ -137,6 +138,7 @@ impl ChunkReader {
             recent: 0,
             open: None,
             partial_bytes: 0,
+            partial_bytes_max: limits.partial_bytes_max,
             chunk_size_changes: 0,
             discarded: 0,
             limits,
@@ -178,6 +180,11 @@ impl ChunkReader {
         }
     }
 
+    /// How many bytes unfinished messages may need from now on.
+    pub(crate) fn set_partial_bytes_max(&mut self, max: usize) {
+        self.partial_bytes_max = max;
+    }
+
     /// What was tolerated so far; only the fields about chunks move here.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -199,7 +206,7 @@ impl ChunkReader {
             self.partial_bytes,
             self.streams.iter().map(|stream| stream.body.capacity()).sum::<usize>()
         );
-        assert!(self.partial_bytes <= self.limits.partial_bytes_max);
+        assert!(self.partial_bytes <= self.partial_bytes_max);
         assert!(self.streams.len() <= self.limits.chunk_streams_max);
         assert!((1..=limits::CHUNK_SIZE_MAX as usize).contains(&self.chunk_size));
         for stream in &self.streams {
@@ -447,11 +454,11 @@ impl ChunkReader {
                 let capacity = stream.length.min(FIRST_ALLOCATION_BYTES.max(received.saturating_mul(2)));
                 let before = stream.body.capacity();
                 let after = self.partial_bytes.saturating_add(capacity.saturating_sub(before));
-                if after > self.limits.partial_bytes_max {
+                if after > self.partial_bytes_max {
                     return Err(Error::PartialBytes {
                         offset: self.counters.bytes_received,
                         csid: stream.csid,
-                        max: self.limits.partial_bytes_max,
+                        max: self.partial_bytes_max,
                     });
                 }
                 stream.body.reserve_exact(capacity.saturating_sub(stream.body.len()));

@@ -103,7 +103,8 @@ pub enum Error {
         /// The limit.
         max: usize,
     },
-    /// Unfinished messages need more than [`crate::Limits::partial_bytes_max`].
+    /// Unfinished messages need more than [`crate::Limits::partial_bytes_max`], or, before a publication,
+    /// [`crate::Limits::partial_bytes_before_publish_max`].
     #[error("byte {offset}: chunk stream {csid}: unfinished messages hold more than {max} bytes")]
     PartialBytes {
         /// Bytes before the payload at fault.

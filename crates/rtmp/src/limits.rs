@@ -24,6 +24,9 @@ pub const CONTROL_MESSAGE_BYTES_MAX: u32 = 1 << 10;
 pub const CHUNK_STREAMS_MAX: usize = 64;
 /// One message of the greatest length, and room for the others that interleave with it.
 pub const PARTIAL_BYTES_MAX: usize = 16 << 20;
+/// The same before a publication was accepted: a stranger needs room for commands and metadata of the greatest length and
+/// what comes with them in one read, no media. A thousand strangers hold 1 GiB then, not 16.
+pub const PARTIAL_BYTES_BEFORE_PUBLISH_MAX: usize = 1 << 20;
 /// No message is longer than its 24-bit length field can say, so no chunk needs to be (RTMP 1.0 5.4.1).
 pub const CHUNK_SIZE_MAX: u32 = 0x00FF_FFFF;
 /// Encoders announce their chunk size once.
@@ -72,6 +75,8 @@ pub struct Limits {
     pub chunk_streams_max: usize,
     /// Bytes allocated for messages not yet complete, over all chunk streams.
     pub partial_bytes_max: usize,
+    /// The same until the first publication is accepted.
+    pub partial_bytes_before_publish_max: usize,
     /// Set Chunk Size messages over the connection's life.
     pub chunk_size_changes_max: u32,
     /// Partial messages given up for a new header over the connection's life.
@@ -99,6 +104,7 @@ impl Default for Limits {
             command_message_bytes_max: COMMAND_MESSAGE_BYTES_MAX,
             chunk_streams_max: CHUNK_STREAMS_MAX,
             partial_bytes_max: PARTIAL_BYTES_MAX,
+            partial_bytes_before_publish_max: PARTIAL_BYTES_BEFORE_PUBLISH_MAX,
             chunk_size_changes_max: CHUNK_SIZE_CHANGES_MAX,
             discarded_partials_max: DISCARDED_PARTIALS_MAX,
             commands_per_second_max: COMMANDS_PER_SECOND_MAX,

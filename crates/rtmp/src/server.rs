@@ -101,9 +101,11 @@ pub struct ServerConnection {
 impl ServerConnection {
     /// A connection that has received nothing. `random` fills S1: the caller supplies randomness.
     pub fn new(limits: Limits, random: [u8; RANDOM_BYTES], now: Duration) -> ServerConnection {
+        let mut reader = ChunkReader::new(limits.clone());
+        reader.set_partial_bytes_max(limits.partial_bytes_before_publish_max);
         ServerConnection {
             handshake: Some(Handshake::new(random)),
-            reader: ChunkReader::new(limits.clone()),
+            reader,
             writer: ChunkWriter::new(),
             output: BytesMut::new(),
             events: VecDeque::new(),
@@ -228,6 +230,7 @@ impl ServerConnection {
         let Some(publication) = self.undecided(stream_id) else { return };
         publication.accepted = true;
         let serial = publication.serial;
+        self.reader.set_partial_bytes_max(self.limits.partial_bytes_max);
         // The peer may have ended it before it was decided; its media still counts, an answer doesn't.
         if self.streams.iter().any(|stream| stream.used_for == Use::Publish(serial)) {
             self.write_user_control(event_type::STREAM_BEGIN, stream_id);

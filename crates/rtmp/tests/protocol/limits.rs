@@ -64,8 +64,8 @@ fn chunk_streams() {
 }
 
 #[test]
-fn partial_bytes_on_many_chunk_streams() {
-    let mut client = Client::new(Limits::default());
+fn partial_bytes_of_a_publisher() {
+    let mut client = Client::publishing(Limits::default());
     client.writer.set_chunk_size(1 << 20, &mut client.out);
     client.send().unwrap();
     // 1 MiB of each of many 10 MiB messages, never finished.
@@ -83,6 +83,29 @@ fn partial_bytes_on_many_chunk_streams() {
     assert!(is_limit(&error));
     // Buffers are up to twice what arrived, so at least half the limit was useful.
     assert!((8..=16).contains(&held), "{held}");
+}
+
+#[test]
+fn partial_bytes_of_a_stranger() {
+    const MAX: usize = limits::PARTIAL_BYTES_BEFORE_PUBLISH_MAX;
+    // Before the publication was accepted, whatever else was done, a publisher's room is not to be had.
+    for mut client in [Client::new(Limits::default()), Client::connected(Limits::default())] {
+        client.writer.set_chunk_size(1 << 16, &mut client.out);
+        client.send().unwrap();
+        let mut held = 0;
+        let error = loop {
+            client.out.extend_from_slice(&header(10 + held, 10 << 20, type_id::VIDEO));
+            client.out.extend_from_slice(&vec![0; 1 << 16]);
+            match client.send() {
+                Ok(_) => held += 1,
+                Err(error) => break error,
+            }
+            assert!(client.server.partial_bytes() <= MAX);
+        };
+        assert!(matches!(error, Error::PartialBytes { max: MAX, .. }), "{error}");
+        assert!(is_limit(&error));
+        assert!((8..=16).contains(&held), "{held}");
+    }
 }
 
 #[test]
