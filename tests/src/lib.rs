@@ -11,12 +11,15 @@
 )]
 
 pub mod follow;
+pub mod hostile;
+pub mod judge;
 pub mod media;
 pub mod obs;
 pub mod play;
 pub mod process;
 pub mod publish;
 pub mod reference;
+pub mod rtmp_client;
 pub mod server;
 
 pub use process::{Process, Scratch, wait_for};

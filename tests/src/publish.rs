@@ -22,26 +22,21 @@ pub fn gstreamer(scratch: &Scratch, name: &str, sink: &str, seconds: u32, url: &
     let frames = seconds * 30;
     // 48,000 samples a second in buffers of 1,024.
     let audio_buffers = seconds * 48_000 / 1_024;
-    let target = match sink {
+    let location = match sink {
         // librtmp takes its options behind the URL; "live" says that this is no recording.
-        "rtmpsink" => format!("rtmpsink location='{url} live=1'"),
-        sink => format!("{sink} location={url}"),
+        "rtmpsink" => format!("location={url} live=1"),
+        _ => format!("location={url}"),
     };
     let pipeline = format!(
-        "flvmux name=mux streamable=true ! {target} \
-         videotestsrc is-live=true num-buffers={frames} pattern=ball ! video/x-raw,width=320,height=180,framerate=30/1 ! \
+        "videotestsrc is-live=true num-buffers={frames} pattern=ball ! video/x-raw,width=320,height=180,framerate=30/1 ! \
          x264enc bframes=2 b-adapt=false key-int-max=60 speed-preset=veryfast bitrate=300 ! \
          video/x-h264,profile=main ! h264parse ! queue ! mux. \
          audiotestsrc is-live=true num-buffers={audio_buffers} samplesperbuffer=1024 wave=sine ! \
          audio/x-raw,rate=48000,channels=2 ! avenc_aac bitrate=96000 ! aacparse ! queue ! mux."
     );
     let mut gstreamer = Command::new("gst-launch-1.0");
-    // -e: an interrupt ends the stream properly.
-    gstreamer.arg("-e").args(pipeline.split_whitespace().map(|word| word.trim_matches('\'')));
-    if sink == "rtmpsink" {
-        gstreamer = Command::new("gst-launch-1.0");
-        // The location holds a space, so the pipeline goes as one argument.
-        gstreamer.arg("-e").arg(&pipeline);
-    }
+    // -e: an interrupt ends the stream properly. Each word is an argument: the location holds a space.
+    gstreamer.args(["-e", "flvmux", "name=mux", "streamable=true", "!", sink, &location]);
+    gstreamer.args(pipeline.split_whitespace());
     Process::start(name, gstreamer, scratch)
 }

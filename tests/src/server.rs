@@ -72,6 +72,12 @@ impl Headwater {
         std::fs::write(&path, listen + configuration).expect("a configuration file in the test's folder");
         let mut command = Command::new(binary());
         command.arg("serve").arg("--config").arg(&path);
+        // A developer's own settings would override the file's.
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADWATER_"))
+        {
+            command.env_remove(name);
+        }
         let process = Process::start("headwater", command, scratch);
         let mut server = Headwater { process, rtmp, http, admin };
         wait_for("headwater to be ready", READY, || {
@@ -163,11 +169,11 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
     listeners.map(|listener| listener.local_addr().expect("a bound socket has an address").port())
 }
 
-/// The server's binary: `$HEADWATER_BIN`, or what cargo builds (at once, when it is up to date).
+/// The server's binary: `$TEST_HEADWATER`, or what cargo builds (at once, when it is up to date).
 pub fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        if let Some(path) = std::env::var_os("HEADWATER_BIN") {
+        if let Some(path) = std::env::var_os("TEST_HEADWATER") {
             return PathBuf::from(path);
         }
         let target = crate::process::target_folder();
