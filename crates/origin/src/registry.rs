@@ -615,8 +615,9 @@ impl Drop for Seated {
         }
         self.send_version();
         let Some(packager) = self.packager.take() else { return };
-        let ending = self.registry.schedule_end(&self.stream, self.cause);
         let mut seat = lock(&self.stream.seat);
+        // Under the lock: with a delay of 0 the end may come before this thread goes on, and must find the packager.
+        let ending = self.registry.schedule_end(&self.stream, self.cause);
         seat.packager = Some(packager);
         seat.publisher = None;
         seat.ending = ending;
@@ -659,5 +660,40 @@ fn counters_info(counters: Counters) -> CountersInfo {
             audio_reanchored: counters.repairs.audio_reanchored,
             audio_overlap: counters.repairs.audio_overlap,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A publication that ends with a delay of 0 is forgotten, however soon its end comes.
+    #[test]
+    fn an_end_without_delay_is_not_missed() {
+        let mut config = Config::default();
+        config.publish.end_delay = Duration::ZERO;
+        let registry = Registry::new(Arc::new(config), Clocks::start(), None);
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut gone = Vec::new();
+            for number in 0..2_000 {
+                let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+                let publisher = Publisher::new(peer, "test", Duration::ZERO);
+                let mut seated = registry.publish("live", &format!("s{number}"), publisher).await.unwrap();
+                seated.set_cause(Cause::Clean);
+                let stream = Arc::downgrade(seated.stream());
+                drop(seated);
+                gone.push(stream);
+            }
+            // Nothing else holds the tasks up: each ends the stream and forgets it.
+            let all_gone = async {
+                while gone.iter().any(|stream| stream.strong_count() > 0) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), all_gone).await.expect("every stream is forgotten");
+        });
+        assert!(registry.streams().is_empty());
     }
 }
