@@ -305,11 +305,18 @@ impl Connection<'_> {
                 self.rtmp.send_status(publication.stream_id, &status);
             }
         }
+        let publishing = self.publication.is_some();
         // The stream is free for its next publisher before this one has finished leaving.
         let counters = self.publication.take().map(|publication| *publication.demuxer.counters());
         match ended {
             Ended::Closed if self.published => {
                 tracing::info!(reason = %ended, demuxer = ?counters, "connection ended");
+            }
+            // ffmpeg says goodbye and leaves without reading the answer, which the system turns into a reset.
+            Ended::Io(error)
+                if self.published && !publishing && error.kind() == io::ErrorKind::ConnectionReset =>
+            {
+                tracing::info!(reason = %ended, "connection ended");
             }
             Ended::Closed => tracing::debug!(reason = %ended, "connection ended"),
             Ended::Shutdown => tracing::info!(reason = %ended, "connection ended"),
