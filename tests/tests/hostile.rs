@@ -26,9 +26,9 @@ const ANSWERS_BYTES_MAX: u64 = 64 << 10;
 /// From the end of a clip sent at once to its playlist.
 const LISTED: Duration = Duration::from_secs(20);
 
-/// Most memory that the server may ever have held: about 60 streams of half a megabyte that stay for a minute, twice 16 MiB
-/// of unfinished messages while they grow, and the process itself.
-const PEAK_BYTES_MAX: u64 = 192 << 20;
+/// Most memory that the server may ever have held, where it held 46 MiB: about 60 streams of half a megabyte that stay for a
+/// minute, 16 MiB of unfinished messages while they grow, and the process itself.
+const PEAK_BYTES_MAX: u64 = 128 << 20;
 
 /// Connections from loopback in the flood test.
 const PER_ADDRESS: usize = 48;
