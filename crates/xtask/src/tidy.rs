@@ -124,6 +124,11 @@ fn tree_findings(files: &[&str]) -> Vec<Finding> {
             find(&format!("crates/{name}/src/lib.rs"), "must say #![forbid(unsafe_code)]".to_owned());
         }
     }
+    for (body, target) in fuzz_bodies() {
+        if !files.contains(&target.as_str()) {
+            find(&target, format!("the fuzz body {body} has no target"));
+        }
+    }
     let media: u64 = files
         .iter()
         .filter(|path| path.starts_with("sample-media/"))
@@ -134,6 +139,22 @@ fn tree_findings(files: &[&str]) -> Vec<Finding> {
         find("sample-media", format!("{media} bytes; at most {SAMPLE_MEDIA_BYTES_MAX}"));
     }
     findings
+}
+
+/// The fuzz bodies of the crates, each with the path that its target must have.
+fn fuzz_bodies() -> Vec<(String, String)> {
+    let mut bodies = Vec::new();
+    for name in BELOW_ORIGIN {
+        let text =
+            std::fs::read_to_string(root().join(format!("crates/{name}/src/fuzzing.rs"))).unwrap_or_default();
+        let names =
+            text.lines().filter_map(|line| line.strip_prefix("pub fn ")?.strip_suffix("(data: &[u8]) {"));
+        for body in names {
+            let path = format!("headwater_{name}::fuzzing::{body}");
+            bodies.push((path, format!("crates/fuzz/fuzz_targets/{body}.rs")));
+        }
+    }
+    bodies
 }
 
 /// Rules about the lines of one text file.

@@ -1,0 +1,4 @@
+//! AVCDecoderConfigurationRecords.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| headwater_codec::fuzzing::avcc(data));

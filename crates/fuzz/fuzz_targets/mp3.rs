@@ -1,0 +1,4 @@
+//! MP3 frame headers.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| headwater_codec::fuzzing::mp3(data));

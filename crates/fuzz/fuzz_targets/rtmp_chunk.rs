@@ -1,0 +1,4 @@
+//! The chunk stream.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| headwater_rtmp::fuzzing::rtmp_chunk(data));

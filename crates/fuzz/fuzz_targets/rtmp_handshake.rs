@@ -1,0 +1,4 @@
+//! A client's handshake, simple and digest.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| headwater_rtmp::fuzzing::rtmp_handshake(data));

@@ -1,0 +1,4 @@
+//! A whole connection, from the first byte.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| headwater_rtmp::fuzzing::rtmp_server(data));
