@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Loader};
 use crate::demo::Clip;
+use crate::probe::{self, ProbeArgs, ProbeOutcome};
 use crate::{Error, server};
 
 /// Live media streaming origin: RTMP in, HLS out of memory.
@@ -34,6 +35,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Serve, and publish a clip in a loop through the RTMP port, so that a picture plays at once.
     Demo(DemoArgs),
+    /// Follow any HLS URL and say what is wrong with it.
+    Probe(ProbeArgs),
 }
 
 /// Arguments of `headwater demo`.
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve(args),
         Command::Check(args) => check(args),
         Command::Demo(args) => demo(args),
+        Command::Probe(args) => return probe(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -148,4 +152,11 @@ fn demo(args: DemoArgs) -> Result<(), Error> {
     };
     crate::log::init(&config.log);
     server::run(config, Some(clip))
+}
+
+/// The report's own statuses, which scripts that watch a stream ask for.
+fn probe(args: &ProbeArgs) -> ExitCode {
+    let outcome = probe::run(args, &mut std::io::stdout().lock());
+    // A report that nobody can read counts as none.
+    ExitCode::from(outcome.unwrap_or(ProbeOutcome::Failed).exit_code())
 }

@@ -28,6 +28,7 @@ pub mod http;
 pub mod ingest;
 pub mod log;
 pub mod names;
+pub mod probe;
 pub mod published;
 pub mod registry;
 pub mod server;

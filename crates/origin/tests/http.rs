@@ -99,7 +99,7 @@ fn snapshot(state: State, listed: u64) -> Snapshot {
         bandwidth: Some(Bandwidth { peak: 2_500_000, average: 2_000_000 }),
         published_at: WallTime::from_unix_millis(1_769_860_806_000),
         ts: Some(TsRendition {
-            target_duration: 4,
+            target_duration: 6,
             discontinuity_sequence: 0,
             listed: (0..listed).map(|n| segment(FIRST + n)).collect(),
             retained: if listed == 0 { Vec::new() } else { vec![segment(FIRST - 2), segment(FIRST - 1)] },
@@ -111,7 +111,7 @@ const MULTIVARIANT: &str = "#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-STREAM-
 AVERAGE-BANDWIDTH=2000000,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=29.970,\
 CLOSED-CAPTIONS=NONE\nts/media.m3u8\n";
 
-const MEDIA: &str = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:4\n\
+const MEDIA: &str = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:6\n\
 #EXT-X-MEDIA-SEQUENCE:1769860800\n#EXT-X-DISCONTINUITY-SEQUENCE:0\n\
 #EXT-X-PROGRAM-DATE-TIME:2026-01-31T12:00:04.000Z\n#EXTINF:2.000000,\n1769860800.ts\n\
 #EXT-X-PROGRAM-DATE-TIME:2026-01-31T12:00:06.000Z\n#EXTINF:2.000000,\n1769860801.ts\n\
@@ -144,13 +144,13 @@ async fn every_kind_of_resource() {
     let server = live_server(|_| {}).await;
     let playlist = "application/vnd.apple.mpegurl";
     for (path, status, content_type, cache_control, body) in [
-        ("/live/cam/index.m3u8", 200, playlist, "public, max-age=2", Some(MULTIVARIANT.as_bytes())),
-        ("/live/cam/playlist.m3u8", 200, playlist, "public, max-age=2", Some(MULTIVARIANT.as_bytes())),
-        ("/live/cam/master.m3u8", 200, playlist, "public, max-age=2", Some(MULTIVARIANT.as_bytes())),
-        ("/live/cam.m3u8", 200, playlist, "public, max-age=2", None),
-        ("/live/cam.m3u8?token=x&_HLS_msn=1", 200, playlist, "public, max-age=2", None),
-        ("/live/%63am/index.m3u8", 200, playlist, "public, max-age=2", Some(MULTIVARIANT.as_bytes())),
-        ("/live/cam/ts/media.m3u8", 200, playlist, "public, max-age=2", Some(MEDIA.as_bytes())),
+        ("/live/cam/index.m3u8", 200, playlist, "public, max-age=3", Some(MULTIVARIANT.as_bytes())),
+        ("/live/cam/playlist.m3u8", 200, playlist, "public, max-age=3", Some(MULTIVARIANT.as_bytes())),
+        ("/live/cam/master.m3u8", 200, playlist, "public, max-age=3", Some(MULTIVARIANT.as_bytes())),
+        ("/live/cam.m3u8", 200, playlist, "public, max-age=3", None),
+        ("/live/cam.m3u8?token=x&_HLS_msn=1", 200, playlist, "public, max-age=3", None),
+        ("/live/%63am/index.m3u8", 200, playlist, "public, max-age=3", Some(MULTIVARIANT.as_bytes())),
+        ("/live/cam/ts/media.m3u8", 200, playlist, "public, max-age=3", Some(MEDIA.as_bytes())),
         (
             "/live/cam/ts/1769860800.ts",
             200,
@@ -400,12 +400,12 @@ async fn states_of_a_stream() {
     .await;
     for (name, app, state, listed, status, cache_control, ended) in [
         ("starting", "live", State::Starting, 0, 404, "public, max-age=1", false),
-        ("live", "live", State::Live, 3, 200, "public, max-age=2", false),
-        ("waiting: unchanged, never 404", "live", State::Waiting, 3, 200, "public, max-age=2", false),
+        ("live", "live", State::Live, 3, 200, "public, max-age=3", false),
+        ("waiting: unchanged, never 404", "live", State::Waiting, 3, 200, "public, max-age=3", false),
         ("waiting without media", "live", State::Waiting, 0, 404, "public, max-age=1", false),
         ("ended", "live", State::Ended, 3, 200, "public, max-age=2", true),
         ("ended without media", "live", State::Ended, 0, 404, "public, max-age=1", false),
-        ("an app with two parts", "live/eu", State::Live, 3, 200, "public, max-age=2", false),
+        ("an app with two parts", "live/eu", State::Live, 3, 200, "public, max-age=3", false),
         ("an app with HLS switched off", "off", State::Live, 3, 404, "public, max-age=1", false),
     ] {
         server.registry.publish_for_test(app, "cam", snapshot(state, listed));
