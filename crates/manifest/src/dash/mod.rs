@@ -4,6 +4,8 @@
 mod mpd;
 mod text;
 
+pub mod check;
+
 pub use mpd::{
     AdaptationSet, Audio, Media, Mpd, Period, Representation, SegmentTemplate, TimelineSegment, Video,
 };
