@@ -1,10 +1,11 @@
 //! The proof that what an encoder sent has arrived: in order, once, unchanged, in sync.
 //!
-//! The sent file ([`crate::flv::Reference`]) and the received stream ([`crate::ts::TsReport`]) are aligned unit by unit
-//! by content; times are then compared for aligned pairs, relative to the first picture, so that a shift of one track
-//! against the other shows.
+//! The sent file ([`crate::flv::Reference`]) and the received stream ([`crate::ts::TsReport`], or two
+//! [`crate::fmp4::Fmp4Report`]s) are aligned unit by unit by content; times are then compared for aligned pairs, relative to
+//! the first picture, so that a shift of one track against the other shows.
 
 use crate::flv::{self, Reference};
+use crate::fmp4::Fmp4Report;
 use crate::ts::TsReport;
 
 /// A unit may be this far from its place, in 90 kHz ticks: 1 ms. Pictures have exact stamps.
@@ -67,7 +68,8 @@ impl Fidelity {
 /// A unit of either track, ready to be compared. Times are 90 kHz ticks.
 struct Unit {
     pts: i64,
-    dts: i64,
+    /// Absent where the packaging moves decode times by design.
+    dts: Option<i64>,
     content: Vec<Vec<u8>>,
 }
 
@@ -77,25 +79,12 @@ struct Unit {
 /// sets equal to a configuration are left out on both sides.
 pub fn compare(sent: &Reference, received: &TsReport) -> Fidelity {
     let mut fidelity = Fidelity::default();
-    let first_keyframe = sent.video.iter().position(|unit| unit.idr);
-    if !sent.video.is_empty() && first_keyframe.is_none() {
-        fidelity.find("the sent file has no keyframe".to_owned());
-    }
-
-    let video_sent: Vec<Unit> = sent.video[first_keyframe.unwrap_or(sent.video.len())..]
-        .iter()
-        .map(|unit| Unit {
-            pts: unit.pts_ms() * 90,
-            dts: unit.dts_ms * 90,
-            content: content(unit.nal_units.iter().map(Vec::as_slice), sent),
-        })
-        .collect();
     let mut video_received = Vec::new();
     for pes in received.video() {
         match pes.nal_units() {
             Ok(units) => {
                 let content = content(units.into_iter(), sent);
-                video_received.push(Unit { pts: pes.pts, dts: pes.dts, content });
+                video_received.push(Unit { pts: pes.pts, dts: Some(pes.dts), content });
             }
             Err(error) => fidelity.find(format!("received picture {}: {error}", video_received.len())),
         }
@@ -105,16 +94,73 @@ pub fn compare(sent: &Reference, received: &TsReport) -> Fidelity {
         match pes.audio_frames() {
             Ok(frames) => audio_received.extend(frames.into_iter().map(|(pts, raw)| Unit {
                 pts,
-                dts: pts,
+                dts: None,
                 content: vec![raw.to_vec()],
             })),
             Err(error) => fidelity.find(format!("received audio frame {}: {error}", audio_received.len())),
         }
     }
+    compare_units(sent, &video_received, &audio_received, &mut fidelity);
+    fidelity
+}
+
+/// As [`compare`], for CMAF: a report for each track file that there is.
+///
+/// PTS are compared, not DTS: CMAF's decode times are moved so that a segment's is the PTS of its first picture.
+pub fn compare_fmp4(sent: &Reference, video: Option<&Fmp4Report>, audio: Option<&Fmp4Report>) -> Fidelity {
+    let mut fidelity = Fidelity::default();
+    let mut video_received = Vec::new();
+    for (n, sample) in video.into_iter().flat_map(|report| &report.samples).enumerate() {
+        match sample.nal_units() {
+            Ok(units) => {
+                let pts = mpeg_ticks(sample.pts, video);
+                video_received.push(Unit { pts, dts: None, content: content(units.into_iter(), sent) });
+            }
+            Err(error) => fidelity.find(format!("received picture {n}: {error}")),
+        }
+    }
+    let audio_samples = audio.into_iter().flat_map(|report| &report.samples);
+    let audio_received: Vec<Unit> = audio_samples
+        .map(|sample| Unit {
+            pts: mpeg_ticks(sample.pts, audio),
+            dts: None,
+            content: vec![sample.data.clone()],
+        })
+        .collect();
+    compare_units(sent, &video_received, &audio_received, &mut fidelity);
+    fidelity
+}
+
+/// Ticks of a track in 90 kHz, to the nearest.
+fn mpeg_ticks(ticks: i64, report: Option<&Fmp4Report>) -> i64 {
+    let track = report.and_then(|report| report.track.as_ref());
+    let rate = i128::from(track.map_or(90_000, |track| track.timescale.max(1)));
+    i64::try_from((i128::from(ticks) * 90_000 + rate / 2).div_euclid(rate)).unwrap_or(i64::MAX)
+}
+
+fn compare_units(
+    sent: &Reference,
+    video_received: &[Unit],
+    audio_received: &[Unit],
+    fidelity: &mut Fidelity,
+) {
+    let first_keyframe = sent.video.iter().position(|unit| unit.idr);
+    if !sent.video.is_empty() && first_keyframe.is_none() {
+        fidelity.find("the sent file has no keyframe".to_owned());
+    }
+
+    let video_sent: Vec<Unit> = sent.video[first_keyframe.unwrap_or(sent.video.len())..]
+        .iter()
+        .map(|unit| Unit {
+            pts: unit.pts_ms() * 90,
+            dts: Some(unit.dts_ms * 90),
+            content: content(unit.nal_units.iter().map(Vec::as_slice), sent),
+        })
+        .collect();
     let audio_all: Vec<Unit> = sent
         .audio
         .iter()
-        .map(|unit| Unit { pts: unit.ms * 90, dts: unit.ms * 90, content: vec![unit.frame.clone()] })
+        .map(|unit| Unit { pts: unit.ms * 90, dts: None, content: vec![unit.frame.clone()] })
         .collect();
 
     // Everything is measured against the first picture; without video, against the first frame.
@@ -124,16 +170,17 @@ pub fn compare(sent: &Reference, received: &TsReport) -> Fidelity {
         }
         _ => 0,
     };
-    let audio_sent = leading_audio_skipped(&audio_all, &audio_received, video_sent.first(), zero);
+    let audio_sent = leading_audio_skipped(&audio_all, audio_received, video_sent.first(), zero);
 
     fidelity.video_sent = video_sent.len();
     fidelity.video_received = video_received.len();
     fidelity.audio_sent = audio_sent.len();
     fidelity.audio_received = audio_received.len();
 
-    let video_pairs = align("picture", &video_sent, &video_received, &mut fidelity);
+    let video_pairs = align("picture", &video_sent, video_received, fidelity);
     for (index, (sent, received)) in video_pairs.iter().enumerate() {
-        for (name, sent, received) in [("PTS", sent.pts, received.pts), ("DTS", sent.dts, received.dts)] {
+        let dts = sent.dts.zip(received.dts).map(|(sent, received)| ("DTS", sent, received));
+        for (name, sent, received) in [("PTS", sent.pts, received.pts)].into_iter().chain(dts) {
             let deviation = received - sent - zero;
             fidelity.video_deviation_us = fidelity.video_deviation_us.max(micros(deviation.abs()));
             if deviation.abs() > VIDEO_TOLERANCE {
@@ -142,7 +189,7 @@ pub fn compare(sent: &Reference, received: &TsReport) -> Fidelity {
         }
     }
 
-    let audio_pairs = align("audio frame", audio_sent, &audio_received, &mut fidelity);
+    let audio_pairs = align("audio frame", audio_sent, audio_received, fidelity);
     let deviations: Vec<i64> =
         audio_pairs.iter().map(|(sent, received)| received.pts - sent.pts - zero).collect();
     for (index, deviation) in deviations.iter().enumerate() {
@@ -165,7 +212,6 @@ pub fn compare(sent: &Reference, received: &TsReport) -> Fidelity {
             fidelity.find(format!("audio from frame {at} on is off by {} us on average", micros(offset)));
         }
     }
-    fidelity
 }
 
 fn micros(ticks: i64) -> i64 {
@@ -251,6 +297,7 @@ fn align<'a>(
 mod tests {
     use super::*;
     use crate::flv::{AudioUnit, VideoUnit};
+    use crate::fmp4::{Sample, Track};
     use crate::ts::{Coding, Pes};
 
     /// 3 s of 25 pictures per second with two B-frames' reorder, and 48 kHz audio whose stamps are rounded as FLV does,
@@ -390,6 +437,67 @@ mod tests {
             let audio = audio_from(&report);
             damage(&mut report, audio);
             assert!(!compare(&sent, &report).is_faithful(), "{name}");
+        }
+    }
+
+    /// The same stream as CMAF, decode times moved so that the first picture's is its PTS, audio on 48 kHz.
+    fn received_cmaf(sent: &Reference) -> (Fmp4Report, Fmp4Report) {
+        let report = |coding, timescale, samples| Fmp4Report {
+            track: Some(Track { coding, track_id: 1, timescale, parameter_sets: Vec::new() }),
+            samples,
+            ..Fmp4Report::default()
+        };
+        let sample = |dts, pts, sync, data| Sample {
+            segment: 0,
+            chunk: 0,
+            dts,
+            pts,
+            duration: 1,
+            sync,
+            disposable: false,
+            data,
+        };
+        let video = sent.video.iter().map(|unit| {
+            let mut data = Vec::new();
+            for nal in &unit.nal_units {
+                data.extend_from_slice(&u32::try_from(nal.len()).unwrap().to_be_bytes());
+                data.extend_from_slice(nal);
+            }
+            sample((unit.dts_ms + 80 + 5_000) * 90, (unit.pts_ms() + 5_000) * 90, unit.idr, data)
+        });
+        let start = sent.audio.first().map_or(0, |first| (first.ms + 5_000) * 48);
+        let audio = sent.audio.iter().enumerate().map(|(n, unit)| {
+            let pts = start + i64::try_from(n).unwrap() * 1_024;
+            sample(pts, pts, true, unit.frame.clone())
+        });
+        (report(Coding::H264, 90_000, video.collect()), report(Coding::Aac, 48_000, audio.collect()))
+    }
+
+    #[test]
+    fn cmaf_is_compared_alike() {
+        type Damage = fn(&mut Fmp4Report, &mut Fmp4Report);
+        let damages: [(&str, Damage); 7] = [
+            ("picture lost", |video, _| drop(video.samples.remove(30))),
+            ("picture changed", |video, _| *video.samples[30].data.last_mut().unwrap() = 0xfe),
+            ("picture cut short", |video, _| video.samples[30].data.truncate(9)),
+            ("frame lost", |_, audio| drop(audio.samples.remove(100))),
+            ("frame repeated", |_, audio| audio.samples.insert(101, audio.samples[100].clone())),
+            ("audio 1.6 ms late", |_, audio| audio.samples.iter_mut().for_each(|sample| sample.pts += 77)),
+            ("pictures 1.1 ms late but the first", |video, _| {
+                video.samples[1..].iter_mut().for_each(|sample| sample.pts += 99);
+            }),
+        ];
+        let sent = sent();
+        let (video, audio) = received_cmaf(&sent);
+        let fidelity = compare_fmp4(&sent, Some(&video), Some(&audio));
+        assert_eq!(fidelity.findings, Vec::<String>::new());
+        assert_eq!((fidelity.video_received, fidelity.audio_received), (75, 140));
+        assert!(!compare_fmp4(&sent, Some(&video), None).is_faithful());
+        assert!(!compare_fmp4(&sent, None, Some(&audio)).is_faithful());
+        for (name, damage) in damages {
+            let (mut video, mut audio) = (video.clone(), audio.clone());
+            damage(&mut video, &mut audio);
+            assert!(!compare_fmp4(&sent, Some(&video), Some(&audio)).is_faithful(), "{name}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! Test equipment: readers of what Headwater writes that share no code with its writers, and comparisons built on them.
 //!
-//! [`ts`] reads MPEG-TS segments back through the `mpeg2ts` crate and lists what is wrong with them; [`flv`] reads the
-//! file that an encoder sent; [`fidelity`] holds the two against each other, unit by unit. The crate refuses to know the
+//! [`ts`] reads MPEG-TS segments back through the `mpeg2ts` crate and lists what is wrong with them, [`fmp4`] does so with
+//! CMAF track files through `mp4-atom`; [`flv`] reads the file that an encoder sent; [`fidelity`] holds what was received
+//! against it, unit by unit. The crate refuses to know the
 //! muxers, and it never panics at what it reads: a finding is a sentence in a list.
 //!
 //! ```
@@ -19,5 +20,6 @@ pub mod adts;
 pub mod annexb;
 pub mod fidelity;
 pub mod flv;
+pub mod fmp4;
 pub mod mp3;
 pub mod ts;
