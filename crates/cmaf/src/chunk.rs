@@ -283,3 +283,212 @@ impl Layout {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Samples<'a> = Vec<ChunkSample<&'a [u8]>>;
+
+    fn sample(duration: u32, offset: i32, sync: bool, data: &[u8]) -> ChunkSample<&[u8]> {
+        ChunkSample { duration, composition_time_offset: offset, sync, disposable: false, data }
+    }
+
+    /// What every `moof` begins with, up to where `tfhd`'s flags differ.
+    fn expected(sizes: [u8; 3], tfhd: &[u8], trun: &[u8], payload: &[u8]) -> Vec<u8> {
+        let [moof, traf, tfhd_size] = sizes;
+        [
+            &[0, 0, 0, moof][..],
+            b"moof\0\0\0\x10mfhd\0\0\0\0\0\0\0\x01",
+            &[0, 0, 0, traf],
+            b"traf",
+            &[0, 0, 0, tfhd_size],
+            b"tfhd\0\x02\0",
+            tfhd,
+            b"\0\0\0\x14tfdt\x01\0\0\0\x00\x00\x00\x07\x12\x34\x56\x78",
+            trun,
+            &[0, 0, 0, u8::try_from(payload.len() + 8).unwrap()],
+            b"mdat",
+            payload,
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn chunks_by_the_byte() {
+        let disposable = ChunkSample { disposable: true, ..sample(3_000, -1_500, false, b"d") };
+        let cases: [(&str, Samples<'_>, Vec<u8>); 8] = [
+            (
+                "one sample: everything in tfhd",
+                vec![sample(1_024, 0, true, b"abc")],
+                expected(
+                    [100, 76, 28],
+                    b"\x38\0\0\0\x01\0\0\x04\0\0\0\0\x03\x02\0\0\0",
+                    b"\0\0\0\x14trun\0\0\0\x01\0\0\0\x01\0\0\0\x6c",
+                    b"abc",
+                ),
+            ),
+            (
+                "audio: sizes differ",
+                vec![sample(1_024, 0, true, b"abc"), sample(1_024, 0, true, b"de")],
+                expected(
+                    [104, 80, 24],
+                    b"\x28\0\0\0\x01\0\0\x04\0\x02\0\0\0",
+                    b"\0\0\0\x1ctrun\0\0\x02\x01\0\0\0\x02\0\0\0\x70\0\0\0\x03\0\0\0\x02",
+                    b"abcde",
+                ),
+            ),
+            (
+                "video: the first is a keyframe",
+                vec![
+                    sample(3_000, 0, true, b"abc"),
+                    sample(3_000, 0, false, b"d"),
+                    sample(3_000, 0, false, b"e"),
+                ],
+                expected(
+                    [112, 88, 24],
+                    b"\x28\0\0\0\x01\0\0\x0b\xb8\x01\x01\0\0",
+                    b"\0\0\0\x24trun\0\0\x02\x05\0\0\0\x03\0\0\0\x78\x02\0\0\0\0\0\0\x03\0\0\0\x01\0\0\0\x01",
+                    b"abcde",
+                ),
+            ),
+            (
+                "a part inside a GOP: no keyframe",
+                vec![sample(3_000, 0, false, b"a"), sample(3_000, 0, false, b"b")],
+                expected(
+                    [100, 76, 28],
+                    b"\x38\0\0\0\x01\0\0\x0b\xb8\0\0\0\x01\x01\x01\0\0",
+                    b"\0\0\0\x14trun\0\0\0\x01\0\0\0\x02\0\0\0\x6c",
+                    b"ab",
+                ),
+            ),
+            (
+                "durations differ",
+                vec![sample(3_003, 0, false, b"a"), sample(3_004, 0, false, b"b")],
+                expected(
+                    [104, 80, 24],
+                    b"\x30\0\0\0\x01\0\0\0\x01\x01\x01\0\0",
+                    b"\0\0\0\x1ctrun\0\0\x01\x01\0\0\0\x02\0\0\0\x70\0\0\x0b\xbb\0\0\x0b\xbc",
+                    b"ab",
+                ),
+            ),
+            (
+                "B-frames, decode times shifted: signed offsets, the keyframe at 0",
+                vec![
+                    sample(3_000, 0, true, b"a"),
+                    sample(3_000, 3_000, false, b"bb"),
+                    sample(3_000, -3_000, false, b"c"),
+                ],
+                expected(
+                    [124, 100, 24],
+                    b"\x28\0\0\0\x01\0\0\x0b\xb8\x01\x01\0\0",
+                    b"\0\0\0\x30trun\x01\0\x0a\x05\0\0\0\x03\0\0\0\x84\x02\0\0\0\
+                      \0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\x0b\xb8\0\0\0\x01\xff\xff\xf4\x48",
+                    b"abbc",
+                ),
+            ),
+            (
+                "flags for each: a keyframe inside the chunk",
+                vec![
+                    sample(3_000, 0, false, b"a"),
+                    sample(3_000, 0, true, b"b"),
+                    sample(3_000, 0, false, b"c"),
+                ],
+                expected(
+                    [108, 84, 24],
+                    b"\x18\0\0\0\x01\0\0\x0b\xb8\0\0\0\x01",
+                    b"\0\0\0\x20trun\0\0\x04\x01\0\0\0\x03\0\0\0\x74\x01\x01\0\0\x02\0\0\0\x01\x01\0\0",
+                    b"abc",
+                ),
+            ),
+            (
+                "everything for each",
+                vec![sample(1, i32::MIN, true, b"a"), disposable, sample(u32::MAX, i32::MAX, false, b"bc")],
+                expected(
+                    [136, 112, 16],
+                    b"\0\0\0\0\x01",
+                    b"\0\0\0\x44trun\x01\0\x0f\x01\0\0\0\x03\0\0\0\x90\
+                      \0\0\0\x01\0\0\0\x01\x02\0\0\0\x80\0\0\0\
+                      \0\0\x0b\xb8\0\0\0\x01\x01\x81\0\0\xff\xff\xfa\x24\
+                      \xff\xff\xff\xff\0\0\0\x02\x01\x01\0\0\x7f\xff\xff\xff",
+                    b"adbc",
+                ),
+            ),
+        ];
+        for (name, samples, expected) in cases {
+            let mut out = Vec::new();
+            ChunkWriter::new().write(&mut out, 0x7_1234_5678, &samples).unwrap();
+            assert_eq!(out, expected, "{name}");
+            assert_eq!(out.capacity(), out.len(), "{name}: reserved at once, and no more");
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_appended_and_counted() {
+        let mut writer = ChunkWriter::new();
+        let mut out = b"before".to_vec();
+        for number in [1_u32, 2, 3] {
+            assert_eq!(writer.sequence_number(), number);
+            let start = out.len();
+            writer.write(&mut out, 0, &[sample(1, 0, true, b"x")]).unwrap();
+            assert_eq!(out[start + 20..start + 24], number.to_be_bytes());
+        }
+        assert!(out.starts_with(b"before"));
+        writer.set_sequence_number(u32::MAX);
+        writer.write(&mut out, 0, &[sample(1, 0, true, b"x")]).unwrap();
+        assert_eq!(writer.sequence_number(), 0, "modulo 2^32");
+    }
+
+    #[test]
+    fn what_is_refused_leaves_no_trace() {
+        let good = sample(1, 0, true, b"x");
+        let last = TICKS_MAX.unsigned_abs();
+        let cases: [(&str, u64, Samples<'_>, Option<Error>); 8] = [
+            ("nothing", 0, vec![], Some(Error::ChunkEmpty)),
+            ("as many as fit", 0, vec![good; CHUNK_SAMPLES_MAX], None),
+            ("one more", 0, vec![good; CHUNK_SAMPLES_MAX + 1], Some(Error::SamplesTooMany(4_001))),
+            ("no bytes", 0, vec![good, sample(1, 0, true, b"")], Some(Error::SampleEmpty(1))),
+            ("no time", 0, vec![good, good, sample(0, 0, true, b"x")], Some(Error::DurationZero(2))),
+            ("to the end of time", last - 2, vec![good; 2], None),
+            ("beyond it", last - 1, vec![good; 2], Some(Error::DecodeTime(last + 1))),
+            ("far beyond it", u64::MAX, vec![good], Some(Error::DecodeTime(u64::MAX))),
+        ];
+        for (name, base, samples, expected) in cases {
+            let mut writer = ChunkWriter::new();
+            let mut out = vec![1, 2, 3];
+            assert_eq!(writer.write(&mut out, base, &samples).err(), expected, "{name}");
+            if expected.is_some() {
+                assert_eq!((out, writer), (vec![1, 2, 3], ChunkWriter::new()), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn payload_has_a_limit() {
+        // Looked at, not written: 256 MiB would be copied for nothing.
+        let part = vec![7; CHUNK_SIZE_MAX / 16];
+        let mut samples = vec![sample(1, 0, true, &part); 16];
+        assert!(Layout::of(0, &samples).is_ok());
+        samples.push(sample(1, 0, true, b"x"));
+        assert_eq!(Layout::of(0, &samples).err(), Some(Error::ChunkTooLong));
+        let mut out = Vec::new();
+        assert_eq!(ChunkWriter::new().write(&mut out, 0, &samples), Err(Error::ChunkTooLong));
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn disposable_is_what_nothing_refers_to() {
+        for (name, access_unit, expected) in [
+            ("a slice with nal_ref_idc 0", &b"\0\0\0\x02\x01\x9a"[..], true),
+            ("an SEI in front", b"\0\0\0\x02\x06\x05\0\0\0\x02\x01\x9a", true),
+            ("a slice with nal_ref_idc 2", b"\0\0\0\x02\x41\x9a", false),
+            ("an IDR slice", b"\0\0\0\x02\x65\x88", false),
+            ("no slice", b"\0\0\0\x02\x06\x05", false),
+            ("an empty NAL unit, then a slice", b"\0\0\0\0\0\0\0\x01\x01", true),
+            ("cut short", b"\0\0\0\x03\x01\x9a", false),
+            ("nothing", b"", false),
+        ] {
+            assert_eq!(is_disposable(access_unit), expected, "{name}");
+        }
+    }
+}

@@ -302,3 +302,307 @@ fn write_descriptor(out: &mut Vec<u8>, tag: u8, body: &[u8]) {
     out.push(low);
     out.extend_from_slice(body);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// x264, High, 320x180.
+    const RECORD: &[u8] = &[
+        0x01, 0x64, 0x00, 0x0c, 0xff, 0xe1, 0x00, 0x1a, 0x67, 0x64, 0x00, 0x0c, 0xac, 0xd9, 0x41, 0x41, 0x9f,
+        0x9f, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03, 0x03, 0x20, 0xf1, 0x42, 0x99, 0x60,
+        0x01, 0x00, 0x06, 0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0, 0xfd, 0xf8, 0xf8, 0x00,
+    ];
+
+    fn video() -> VideoConfig {
+        VideoConfig {
+            codec: VideoCodec::H264,
+            record: Bytes::from_static(RECORD),
+            codec_string: "avc1.64000c".into(),
+            width: 320,
+            height: 180,
+            sample_aspect_ratio: (1, 1),
+            frame_rate: None,
+            colour: None,
+            reorder_frames_max: None,
+        }
+    }
+
+    fn audio() -> AudioConfig {
+        AudioConfig {
+            codec: AudioCodec::Aac,
+            record: Bytes::from_static(&[0x11, 0x90]),
+            codec_string: "mp4a.40.2".into(),
+            sample_rate: Timescale::new(48_000).unwrap(),
+            output_sample_rate: 48_000,
+            channels: 2,
+            samples_per_frame: 1_024,
+        }
+    }
+
+    /// The box at a path of types, with its header; `stsd` and `dref` are entered past their counts.
+    fn find<'a>(mut bytes: &'a [u8], path: &str) -> &'a [u8] {
+        let mut found = bytes;
+        for name in path.split('/') {
+            found = loop {
+                let size = u32::from_be_bytes(bytes[..4].try_into().unwrap());
+                let (this, rest) = bytes.split_at(usize::try_from(size).unwrap());
+                if &this[4..8] == name.as_bytes() {
+                    break this;
+                }
+                bytes = rest;
+            };
+            bytes = match name {
+                "stsd" | "dref" => &found[16..],
+                "avc1" => &found[86..],
+                "mp4a" => &found[36..],
+                _ => &found[8..],
+            };
+        }
+        found
+    }
+
+    /// (path, box by the byte)
+    fn assert_boxes(init: &[u8], boxes: &[(&str, &[u8])]) {
+        for (path, expected) in boxes {
+            assert_eq!(
+                find(init, path).escape_ascii().to_string(),
+                expected.escape_ascii().to_string(),
+                "{path}"
+            );
+        }
+    }
+
+    /// Types of all boxes in the order they come, children in brackets; proves on the way that sizes add up.
+    fn outline(mut bytes: &[u8]) -> String {
+        let mut outline = Vec::new();
+        while !bytes.is_empty() {
+            let size = usize::try_from(u32::from_be_bytes(bytes[..4].try_into().unwrap())).unwrap();
+            let name = std::str::from_utf8(&bytes[4..8]).unwrap();
+            let (this, rest) = bytes.split_at(size);
+            outline.push(match name {
+                "moov" | "trak" | "mdia" | "minf" | "dinf" | "stbl" | "mvex" => {
+                    format!("{name}[{}]", outline_of(&this[8..]))
+                }
+                "stsd" | "dref" => format!("{name}[{}]", outline_of(&this[16..])),
+                "avc1" => format!("{name}[{}]", outline_of(&this[86..])),
+                "mp4a" => format!("{name}[{}]", outline_of(&this[36..])),
+                _ => name.to_owned(),
+            });
+            bytes = rest;
+        }
+        outline.join(" ")
+    }
+
+    fn outline_of(bytes: &[u8]) -> String {
+        outline(bytes)
+    }
+
+    const UNITY: &[u8] = b"\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x40\0\0\0";
+
+    #[test]
+    fn video_by_the_byte() {
+        let init = video_init(&video()).unwrap();
+        assert_eq!(
+            outline(&init.bytes),
+            "ftyp moov[mvhd trak[tkhd mdia[mdhd hdlr minf[vmhd dinf[dref[url ]] \
+             stbl[stsd[avc1[avcC]] stts stsc stsz stco]]]] mvex[trex]]"
+        );
+        let mvhd = [
+            b"\0\0\0\x6cmvhd\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x5f\x90\0\0\0\0\0\x01\0\0\x01\0\0\0\0\0\0\0\0\0\0\0",
+            UNITY,
+            &[0; 24],
+            &[0, 0, 0, 2],
+        ]
+        .concat();
+        let tkhd = [
+            &b"\0\0\0\x5ctkhd\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0"[..],
+            &[0; 16],
+            UNITY,
+            b"\x01\x40\0\0\0\xb4\0\0",
+        ]
+        .concat();
+        let avc1 = [
+            &[0, 0, 0, u8::try_from(86 + 8 + RECORD.len()).unwrap()][..],
+            b"avc1\0\0\0\0\0\0\0\x01",
+            &[0; 16],
+            b"\x01\x40\0\xb4\0\x48\0\0\0\x48\0\0\0\0\0\0\0\x01",
+            &[0; 32],
+            b"\0\x18\xff\xff",
+            &[0, 0, 0, u8::try_from(8 + RECORD.len()).unwrap()],
+            b"avcC",
+            RECORD,
+        ]
+        .concat();
+        assert_boxes(
+            &init.bytes,
+            &[
+                ("ftyp", b"\0\0\0\x20ftypcmfc\0\0\0\0iso6cmfcmp41dash"),
+                ("moov/mvhd", &mvhd),
+                ("moov/trak/tkhd", &tkhd),
+                (
+                    "moov/trak/mdia/mdhd",
+                    b"\0\0\0\x20mdhd\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x5f\x90\0\0\0\0\x55\xc4\0\0",
+                ),
+                ("moov/trak/mdia/hdlr", b"\0\0\0\x26hdlr\0\0\0\0\0\0\0\0vide\0\0\0\0\0\0\0\0\0\0\0\0Video\0"),
+                ("moov/trak/mdia/minf/vmhd", b"\0\0\0\x14vmhd\0\0\0\x01\0\0\0\0\0\0\0\0"),
+                (
+                    "moov/trak/mdia/minf/dinf",
+                    b"\0\0\0\x24dinf\0\0\0\x1cdref\0\0\0\0\0\0\0\x01\0\0\0\x0curl \0\0\0\x01",
+                ),
+                ("moov/trak/mdia/minf/stbl/stsd/avc1", &avc1),
+                ("moov/trak/mdia/minf/stbl/stts", b"\0\0\0\x10stts\0\0\0\0\0\0\0\0"),
+                ("moov/trak/mdia/minf/stbl/stsc", b"\0\0\0\x10stsc\0\0\0\0\0\0\0\0"),
+                ("moov/trak/mdia/minf/stbl/stsz", b"\0\0\0\x14stsz\0\0\0\0\0\0\0\0\0\0\0\0"),
+                ("moov/trak/mdia/minf/stbl/stco", b"\0\0\0\x10stco\0\0\0\0\0\0\0\0"),
+                (
+                    "moov/mvex",
+                    b"\0\0\0\x28mvex\0\0\0\x20trex\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn colour_and_shape_by_the_byte() {
+        let colour = Colour { primaries: 9, transfer: 16, matrix: 10, full_range: true };
+        let config = VideoConfig { colour: Some(colour), sample_aspect_ratio: (4, 3), ..video() };
+        let init = video_init(&config).unwrap();
+        assert_boxes(
+            &init.bytes,
+            &[
+                ("moov/trak/mdia/minf/stbl/stsd/avc1/colr", b"\0\0\0\x13colrnclx\0\x09\0\x10\0\x0a\x80"),
+                ("moov/trak/mdia/minf/stbl/stsd/avc1/pasp", b"\0\0\0\x10pasp\0\0\0\x04\0\0\0\x03"),
+            ],
+        );
+        // 320 * 4 / 3 = 426 and two thirds, in 16.16.
+        assert_eq!(find(&init.bytes, "moov/trak/tkhd")[84..], *b"\x01\xaa\xaa\xaa\0\xb4\0\0");
+        let range = Colour { full_range: false, ..colour };
+        let init = video_init(&VideoConfig { colour: Some(range), ..config }).unwrap();
+        assert!(find(&init.bytes, "moov/trak/mdia/minf/stbl/stsd/avc1/colr").ends_with(&[0x0a, 0]));
+    }
+
+    #[test]
+    fn shapes_that_mean_nothing_are_left_out() {
+        for (ratio, width) in
+            [((0, 3), 320 << 16), ((3, 0), 320 << 16), ((2, 2), 320 << 16), ((u16::MAX, 1), u32::MAX)]
+        {
+            let init = video_init(&VideoConfig { sample_aspect_ratio: ratio, ..video() }).unwrap();
+            let tkhd = find(&init.bytes, "moov/trak/tkhd");
+            assert_eq!(u32::from_be_bytes(tkhd[84..88].try_into().unwrap()), width, "{ratio:?}");
+            assert_eq!(outline(&init.bytes).contains("pasp"), ratio == (u16::MAX, 1), "{ratio:?}");
+        }
+    }
+
+    #[test]
+    fn audio_by_the_byte() {
+        let init = audio_init(&audio()).unwrap();
+        assert_eq!(
+            outline(&init.bytes),
+            "ftyp moov[mvhd trak[tkhd mdia[mdhd hdlr minf[smhd dinf[dref[url ]] \
+             stbl[stsd[mp4a[esds]] stts stsc stsz stco]]]] mvex[trex]]"
+        );
+        let tkhd = [
+            &b"\0\0\0\x5ctkhd\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0"[..],
+            &[0; 12],
+            b"\x01\0\0\0",
+            UNITY,
+            &[0; 8],
+        ]
+        .concat();
+        assert_boxes(
+            &init.bytes,
+            &[
+                ("moov/trak/tkhd", &tkhd),
+                ("moov/trak/mdia/mdhd", b"\0\0\0\x20mdhd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xbb\x80\0\0\0\0\x55\xc4\0\0"),
+                ("moov/trak/mdia/hdlr", b"\0\0\0\x26hdlr\0\0\0\0\0\0\0\0soun\0\0\0\0\0\0\0\0\0\0\0\0Audio\0"),
+                ("moov/trak/mdia/minf/smhd", b"\0\0\0\x10smhd\0\0\0\0\0\0\0\0"),
+                (
+                    "moov/trak/mdia/minf/stbl/stsd/mp4a",
+                    b"\0\0\0\x4bmp4a\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\x02\0\x10\0\0\0\0\xbb\x80\0\0\
+                      \0\0\0\x27esds\0\0\0\0\x03\x19\0\0\0\x04\x11\x40\x15\0\0\0\0\0\0\0\0\0\0\0\x05\x02\x11\x90\x06\x01\x02",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn sample_entries_of_audio() {
+        let entry = |config: &AudioConfig| {
+            let init = audio_init(config).unwrap();
+            find(&init.bytes, "moov/trak/mdia/minf/stbl/stsd/mp4a").to_vec()
+        };
+        // MP3 has no record: the descriptor ends after its bit rates.
+        let mp3 =
+            AudioConfig { codec: AudioCodec::Mp3, record: Bytes::new(), samples_per_frame: 1_152, ..audio() };
+        let esds = b"\0\0\0\x23esds\0\0\0\0\x03\x15\0\0\0\x04\x0d\x6b\x15\0\0\0\0\0\0\0\0\0\0\0\x06\x01\x02";
+        assert_eq!(entry(&mp3)[36..], *esds);
+        let low = AudioConfig { samples_per_frame: 576, ..mp3 };
+        assert_eq!(entry(&low)[36 + 19], 0x69);
+        // HE-AAC: the entry has the rate that comes out, mdhd the core's.
+        let high_efficiency = AudioConfig {
+            record: Bytes::from_static(&[0x2b, 0x11, 0x88, 0x00]),
+            sample_rate: Timescale::new(24_000).unwrap(),
+            ..audio()
+        };
+        assert_eq!(entry(&high_efficiency)[32..36], *b"\xbb\x80\0\0");
+        let init = audio_init(&high_efficiency).unwrap();
+        assert_eq!(find(&init.bytes, "moov/trak/mdia/mdhd")[20..24], 24_000_u32.to_be_bytes());
+        // 16.16 cannot say 96 kHz.
+        assert_eq!(entry(&AudioConfig { output_sample_rate: 96_000, ..audio() })[32..36], [0; 4]);
+        // A record of 200 bytes: sizes of two groups of seven bits.
+        let long = AudioConfig { record: [&[0x11, 0x90][..], &[0; 198]].concat().into(), ..audio() };
+        assert_eq!(
+            entry(&long)[48..51],
+            [3, 0x81, 0x61],
+            "3 + 3 + 13 + 200 bytes, and two tags with their sizes"
+        );
+    }
+
+    #[test]
+    fn the_name_is_the_content() {
+        let one = video_init(&video()).unwrap();
+        assert_eq!(one, video_init(&video()).unwrap());
+        assert_eq!(one.name_hash.len(), 16);
+        assert!(one.name_hash.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')));
+        // What only a playlist says is not in the file.
+        let other_string = VideoConfig { codec_string: "x".into(), frame_rate: Some((25, 1)), ..video() };
+        assert_eq!(one, video_init(&other_string).unwrap());
+        let smaller = video_init(&VideoConfig { height: 178, ..video() }).unwrap();
+        assert_ne!(one.name_hash, smaller.name_hash);
+        assert_eq!(
+            audio_init(&audio()).unwrap().name_hash,
+            "3879943aaf8d9b75",
+            "SHA-256 by another program; names that change between versions of this one break every cache"
+        );
+    }
+
+    #[test]
+    fn unusable_configurations_are_refused() {
+        let record = |bytes: &[u8]| VideoConfig { record: Bytes::copy_from_slice(bytes), ..video() };
+        for end in 0..RECORD.len() {
+            // The high-profile extension, the last 4 bytes, is written when it is missing.
+            match video_init(&record(&RECORD[..end])) {
+                Ok(init) => {
+                    assert!(end >= RECORD.len() - 4 && init == video_init(&video()).unwrap(), "{end}");
+                }
+                Err(error) => assert!(matches!(error, Error::VideoRecord(_)), "{end}: {error}"),
+            }
+        }
+        for (width, height) in [(0, 180), (320, 0), (65_536, 180), (320, u32::MAX)] {
+            let config = VideoConfig { width, height, ..video() };
+            assert_eq!(video_init(&config), Err(Error::Dimensions { width, height }));
+        }
+        for record in [&[][..], &[0x11]] {
+            let config = AudioConfig { record: Bytes::copy_from_slice(record), ..audio() };
+            assert!(matches!(audio_init(&config), Err(Error::AudioRecord(_))), "{record:?}");
+        }
+        let mut longest = vec![0x11, 0x90];
+        longest.resize(AUDIO_RECORD_SIZE_MAX, 0);
+        let config = AudioConfig { record: longest.clone().into(), ..audio() };
+        assert!(audio_init(&config).is_ok());
+        longest.push(0);
+        let config = AudioConfig { record: longest.into(), ..audio() };
+        assert_eq!(audio_init(&config), Err(Error::AudioRecordTooLong(AUDIO_RECORD_SIZE_MAX + 1)));
+    }
+}

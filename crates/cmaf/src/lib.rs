@@ -28,6 +28,8 @@
 mod boxes;
 mod chunk;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod init;
 mod preamble;
 

@@ -46,15 +46,15 @@ impl Moment {
     }
 }
 
-/// The wall-clock time of a chunk's first sample (`prft`): players measure their latency by it.
+/// The wall-clock time of a chunk's earliest picture (`prft`): players measure their latency by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProducerReferenceTime {
     /// When it happened.
     pub wall: WallTime,
     /// What happened.
     pub moment: Moment,
-    /// Decode time of the first sample of the `moof` that follows, in ticks of the track's timescale: its
-    /// base_media_decode_time.
+    /// Presentation time, in ticks of the track's timescale, of the earliest picture of the `moof` that follows. In a segment's
+    /// first chunk that is its base_media_decode_time.
     pub media_time: u64,
 }
 
@@ -77,4 +77,50 @@ fn ntp_timestamp(wall: WallTime) -> u64 {
     let ms = wall.unix_millis().unsigned_abs();
     let seconds = (ms / 1_000).wrapping_add(UNIX_EPOCH);
     (seconds << 32) | (((ms % 1_000) << 32) / 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn styp_by_the_byte() {
+        let mut out = Vec::new();
+        write_styp(&mut out);
+        assert_eq!(out, b"\0\0\0\x18stypmsdh\0\0\0\0msdhcmfs");
+    }
+
+    #[test]
+    fn prft_by_the_byte() {
+        for (moment, flags) in [
+            (Moment::EncoderInput, 0),
+            (Moment::EncoderOutput, 1),
+            (Moment::MoofFinalized, 2),
+            (Moment::MoofWritten, 4),
+            (Moment::Arbitrary, 8),
+            (Moment::Captured, 24),
+        ] {
+            let wall = WallTime::from_unix_millis(1_767_225_600_250);
+            let mut out = b"before".to_vec();
+            ProducerReferenceTime { wall, moment, media_time: 0x1_0203_0405 }.write(&mut out);
+            // 2026-01-01 is 3,976,214,400 s after 1900, 0xed003780; a quarter of a second.
+            let mut expected = b"before\0\0\0\x20prft\x01\0\0".to_vec();
+            expected.push(flags);
+            expected.extend_from_slice(b"\0\0\0\x01\xed\x00\x37\x80\x40\0\0\0\0\0\0\x01\x02\x03\x04\x05");
+            assert_eq!(out, expected, "{moment:?}");
+        }
+    }
+
+    #[test]
+    fn ntp_goes_over_into_its_next_era() {
+        for (unix_ms, expected) in [
+            (0, 0x83aa_7e80_0000_0000),
+            (999, 0x83aa_7e80_ffbe_76c8),
+            (2_085_978_495_999, 0xffff_ffff_ffbe_76c8),
+            (2_085_978_496_000, 0),
+            (2_085_978_497_500, 0x0000_0001_8000_0000),
+        ] {
+            assert_eq!(ntp_timestamp(WallTime::from_unix_millis(unix_ms)), expected, "{unix_ms}");
+        }
+    }
 }
