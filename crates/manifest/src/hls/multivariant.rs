@@ -279,6 +279,17 @@ mod tests {
     }
 
     #[test]
+    fn a_default_rendition_is_selected_automatically() {
+        let mut playlist = full();
+        for rendition in &mut playlist.audio {
+            rendition.autoselect = false;
+        }
+        let text = rendered(&playlist);
+        assert_eq!(text.matches(",DEFAULT=YES,AUTOSELECT=YES,").count(), 1, "{text}");
+        assert_eq!(text.matches("AUTOSELECT").count(), 1, "{text}");
+    }
+
+    #[test]
     fn nothing_to_play_is_refused() {
         assert_eq!(MultivariantPlaylist::default().render(), Err(RenderError::NoVariants));
     }

@@ -305,7 +305,11 @@ impl TsExaminer {
                 continue;
             }
             *feed.0.borrow_mut() = Cursor::new(packet);
-            let read = if hostile_pmt(&packet) { None } else { second_reader(|| reader.read_ts_packet()) };
+            if hostile_pmt(&packet) {
+                scan.unreadable.note(|| format!("packet {index}: a PMT longer than its section"));
+                continue;
+            }
+            let read = second_reader(|| reader.read_ts_packet());
             let field = match &read {
                 Some(Ok(Some(packet))) => packet.adaptation_field.as_ref(),
                 _ => None,
@@ -327,7 +331,7 @@ impl TsExaminer {
                 Some(Err(error)) => {
                     scan.unreadable.note(|| format!("packet {index}: {}", excerpt(&error.reason)));
                 }
-                None => scan.unreadable.note(|| format!("packet {index}: a PMT longer than its section")),
+                None => scan.unreadable.note(|| format!("packet {index}: mpeg2ts gave up")),
             }
         }
         scan
