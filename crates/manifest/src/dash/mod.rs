@@ -5,6 +5,8 @@ mod mpd;
 mod text;
 
 pub mod check;
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use mpd::{
     AdaptationSet, Audio, Media, Mpd, Period, Representation, SegmentTemplate, TimelineSegment, Video,

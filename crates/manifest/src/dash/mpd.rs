@@ -227,7 +227,7 @@ where
     }
 
     /// At least as many bytes as the text has, when the timelines know their lengths.
-    fn len_max(&self) -> usize {
+    pub(super) fn len_max(&self) -> usize {
         let sets = self.periods.iter().flat_map(|period| &period.adaptation_sets);
         let sets: usize = sets.map(AdaptationSet::len_max).sum();
         let url = self.utc_timing.map_or(0, str::len) * ESCAPE_BYTES_MAX;
