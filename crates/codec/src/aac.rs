@@ -2,6 +2,7 @@
 
 mod adts;
 mod audio_specific_config;
+mod silence;
 
 pub use adts::{ADTS_FRAME_SIZE_MAX, ADTS_HEADER_SIZE, AdtsFrames, AdtsHeader};
 pub use audio_specific_config::{
