@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use headwater_media::TrackKind;
 use headwater_packager::Snapshot;
 use sha2::{Digest, Sha256};
 
@@ -16,13 +17,38 @@ const GZIP_LEVEL: u32 = 6;
 /// Bytes of SHA-256 in an ETag: at 96 bits no two bodies of one URL ever meet by chance.
 const ETAG_HASH_BYTES: usize = 12;
 
-/// A snapshot with its rendered playlists. Every response of this version shares the same bytes.
+/// What is rendered of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Document {
+    /// The multivariant playlist of the MPEG-TS packaging.
+    TsMultivariant,
+    /// The media playlist of the MPEG-TS packaging.
+    TsMedia,
+    /// The multivariant playlist of the CMAF packaging.
+    CmafMultivariant,
+    /// The media playlist of a CMAF track.
+    CmafMedia(TrackKind),
+    /// The MPD.
+    Mpd,
+}
+
+/// An MPD names a clock by an absolute URL, so it is rendered per host; a version keeps those of this many hosts.
+const MPD_HOSTS_MAX: usize = 4;
+
+/// An MPD as rendered for one clock's address; no body while nothing is listed.
+#[derive(Debug)]
+struct RenderedMpd {
+    clock_url: Option<String>,
+    body: Option<Arc<Body>>,
+}
+
+/// A snapshot with its rendered documents. Every response of this version shares the same bytes.
 #[derive(Debug)]
 pub struct Published {
     /// What the packager published.
     pub snapshot: Arc<Snapshot>,
-    media: OnceLock<Option<Body>>,
-    multivariant: OnceLock<Option<Body>>,
+    playlists: [OnceLock<Option<Arc<Body>>>; 5],
+    mpds: Mutex<Vec<RenderedMpd>>,
 }
 
 /// A body that is rendered once per version: identity and, on first demand, gzip, each with its own strong ETag
@@ -78,17 +104,33 @@ impl Body {
 impl Published {
     /// Wraps a snapshot; nothing is rendered yet.
     pub fn new(snapshot: Arc<Snapshot>) -> Published {
-        Published { snapshot, media: OnceLock::new(), multivariant: OnceLock::new() }
+        Published { snapshot, playlists: Default::default(), mpds: Mutex::default() }
     }
 
-    /// The media playlist of the MPEG-TS rendition; `None` while nothing is listed.
-    pub fn media_playlist(&self) -> Option<&Body> {
-        self.media.get_or_init(|| self.snapshot.media_playlist().map(Body::new)).as_ref()
+    /// A document of this version; `None` while nothing is listed. `clock_url` is for the MPD alone.
+    pub fn document(&self, document: Document, clock_url: Option<&str>) -> Option<Arc<Body>> {
+        let snapshot = &self.snapshot;
+        let (index, render): (usize, &dyn Fn() -> Option<Vec<u8>>) = match document {
+            Document::TsMultivariant => (0, &|| snapshot.multivariant_playlist()),
+            Document::TsMedia => (1, &|| snapshot.media_playlist()),
+            Document::CmafMultivariant => (2, &|| snapshot.cmaf_multivariant_playlist()),
+            Document::CmafMedia(TrackKind::Video) => (3, &|| snapshot.cmaf_media_playlist(TrackKind::Video)),
+            Document::CmafMedia(TrackKind::Audio) => (4, &|| snapshot.cmaf_media_playlist(TrackKind::Audio)),
+            Document::Mpd => return self.mpd(clock_url),
+        };
+        self.playlists.get(index)?.get_or_init(|| render().map(|text| Arc::new(Body::new(text)))).clone()
     }
 
-    /// The multivariant playlist of the MPEG-TS packaging; `None` while nothing is listed.
-    pub fn multivariant_playlist(&self) -> Option<&Body> {
-        self.multivariant.get_or_init(|| self.snapshot.multivariant_playlist().map(Body::new)).as_ref()
+    fn mpd(&self, clock_url: Option<&str>) -> Option<Arc<Body>> {
+        let mut mpds = self.mpds.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rendered) = mpds.iter().find(|rendered| rendered.clock_url.as_deref() == clock_url) {
+            return rendered.body.clone();
+        }
+        let body = self.snapshot.mpd(clock_url).map(|text| Arc::new(Body::new(text)));
+        if mpds.len() < MPD_HOSTS_MAX {
+            mpds.push(RenderedMpd { clock_url: clock_url.map(str::to_owned), body: body.clone() });
+        }
+        body
     }
 }
 
@@ -134,6 +176,7 @@ mod tests {
             frame_rate_millihertz: Some(25_000),
             bandwidth: Some(Bandwidth { peak: 160_000, average: 140_000 }),
             published_at: WallTime::from_unix_millis(0),
+            cmaf: None,
             ts: Some(TsRendition {
                 target_duration: 2,
                 discontinuity_sequence: 5,
@@ -148,12 +191,12 @@ mod tests {
         let published = Published::new(Arc::new(audio_only(State::Ended)));
         let text = |body: Option<&Body>| String::from_utf8(body.unwrap().plain().to_vec()).unwrap();
         assert_eq!(
-            text(published.multivariant_playlist()),
+            text(published.document(Document::TsMultivariant, None).as_deref()),
             "#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-STREAM-INF:BANDWIDTH=160000,AVERAGE-BANDWIDTH=140000,\
              CODECS=\"mp4a.40.34\"\nts/media.m3u8\n"
         );
         assert_eq!(
-            text(published.media_playlist()),
+            text(published.document(Document::TsMedia, None).as_deref()),
             "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:2\n\
              #EXT-X-MEDIA-SEQUENCE:7\n#EXT-X-DISCONTINUITY-SEQUENCE:5\n\
              #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:14.000Z\n#EXTINF:2.005333,\n7.ts\n\
@@ -169,7 +212,10 @@ mod tests {
             ts.listed = vec![segment(7, false, true), segment(8, false, false)];
         }
         let published = Published::new(Arc::new(snapshot));
-        for body in [published.media_playlist(), published.multivariant_playlist()] {
+        for body in [
+            published.document(Document::TsMedia, None).as_deref(),
+            published.document(Document::TsMultivariant, None).as_deref(),
+        ] {
             let text = String::from_utf8(body.unwrap().plain().to_vec()).unwrap();
             assert!(!text.contains("INDEPENDENT") && !text.contains("ENDLIST"), "{text}");
         }
@@ -179,7 +225,10 @@ mod tests {
     fn nothing_to_list() {
         for ts in [None, Some(TsRendition::default())] {
             let published = Published::new(Arc::new(Snapshot { ts, ..audio_only(State::Live) }));
-            assert!(published.media_playlist().is_none() && published.multivariant_playlist().is_none());
+            assert!(
+                published.document(Document::TsMedia, None).as_deref().is_none()
+                    && published.document(Document::TsMultivariant, None).as_deref().is_none()
+            );
         }
     }
 

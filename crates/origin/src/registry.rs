@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use headwater_media::{Cause, Event};
+use headwater_media::{Cause, Event, WallTime};
 use headwater_packager::{Clock, Counters, Numbering, Packager, Refusal, Snapshot, State};
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
@@ -83,6 +83,8 @@ struct Seat {
     longest_gop: Option<Duration>,
     /// Ends the stream after its grace time.
     ending: Option<AbortHandle>,
+    /// Publishers so far. The end that one left behind must not meet the next one's.
+    session: u64,
     /// Numbers below this are stored as used.
     stored: u64,
 }
@@ -312,7 +314,7 @@ impl Registry {
             if let Some(ending) = seat.ending.take() {
                 ending.abort();
             }
-            let numbers = seat.packager.as_ref().and_then(Packager::numbers);
+            let numbers = seat.packager.as_ref().map(Packager::numbers);
             if let Some((media_sequence, discontinuity_sequence)) = numbers {
                 self.store(&stream, Numbers { media_sequence, discontinuity_sequence });
             }
@@ -343,16 +345,18 @@ impl Registry {
                 discontinuity_sequence: numbers.discontinuity_sequence,
                 resumed: true,
             },
-            // Segments average at least a second, so numbers taken from the clock are above those of an earlier life; the
-            // discontinuity sequence likewise, which also tells players that nothing they hold continues (hls.md 9.5).
-            None => {
-                Numbering { media_sequence: from_clock, discontinuity_sequence: from_clock, resumed: false }
-            }
+            // Segments average at least a second, so numbers taken from the clock are above those of an earlier life.
+            None => Numbering {
+                media_sequence: from_clock,
+                discontinuity_sequence: discontinuity_sequence_from(clock.wall),
+                resumed: false,
+            },
         };
         let config = headwater_packager::Config {
             segment_duration: self.config.packaging.segment_duration,
             window: self.config.packaging.window,
             hls: self.config.outputs_for(app).hls,
+            cmaf: self.config.outputs_for(app).cmaf(),
         };
         let mut packager = Packager::new(&config, numbering);
         let first = packager
@@ -369,6 +373,7 @@ impl Registry {
                 counters: Counters::default(),
                 longest_gop: None,
                 ending: None,
+                session: 0,
                 stored: numbering.media_sequence,
             }),
             vacated: Notify::new(),
@@ -390,6 +395,7 @@ impl Registry {
         if let Some(ending) = seat.ending.take() {
             ending.abort();
         }
+        seat.session += 1;
         seat.publisher = Some(publisher.clone());
         seat.evict = Arc::default();
         let evict = Arc::clone(&seat.evict);
@@ -407,7 +413,12 @@ impl Registry {
     }
 
     /// Nobody publishes any more: wait for another, then end the stream, then forget it.
-    fn schedule_end(self: &Arc<Registry>, stream: &Arc<Stream>, cause: Cause) -> Option<AbortHandle> {
+    fn schedule_end(
+        self: &Arc<Registry>,
+        stream: &Arc<Stream>,
+        session: u64,
+        cause: Cause,
+    ) -> Option<AbortHandle> {
         // Without a runtime the process is ending, and nothing will be forgotten any more.
         let runtime = tokio::runtime::Handle::try_current().ok()?;
         let wait = match cause {
@@ -419,50 +430,46 @@ impl Registry {
         let stream = Arc::clone(stream);
         let task = runtime.spawn(async move {
             tokio::time::sleep(wait).await;
-            let Some(kept) = registry.end(&stream) else { return };
+            let Some(kept) = registry.end(&stream, session) else { return };
             tokio::time::sleep(kept).await;
-            registry.forget(&stream);
+            registry.forget(&stream, session);
         });
         Some(task.abort_handle())
     }
 
-    /// Ends a stream that nobody publishes. Returns how long it is to be kept, `None` if somebody does publish.
-    fn end(&self, stream: &Arc<Stream>) -> Option<Duration> {
+    /// Ends a stream that nobody has published since `session`. Returns how long it is to be kept, `None` if somebody has.
+    fn end(&self, stream: &Arc<Stream>, session: u64) -> Option<Duration> {
         let clock = self.clocks.read();
         let mut seat = lock(&stream.seat);
+        if seat.session != session {
+            return None;
+        }
         let packager = seat.packager.as_mut()?;
         packager.finish(clock);
         let snapshot = packager.poll_snapshot(clock.wall);
-        let numbers = packager.numbers();
-        if let Some(snapshot) = snapshot {
-            let listed: u64 = snapshot
-                .ts
-                .iter()
-                .flat_map(|ts| &ts.listed)
-                .map(|s| s.duration.millis().unsigned_abs())
-                .sum();
-            stream.published.send_replace(Arc::new(Published::new(snapshot)));
-            tracing::info!(app = stream.app, stream = stream.name, "stream ended");
-            if let Some((media_sequence, discontinuity_sequence)) = numbers {
-                seat.stored = media_sequence;
-                self.store(stream, Numbers { media_sequence, discontinuity_sequence });
-            }
-            return Some(if listed == 0 {
-                Duration::ZERO
-            } else {
-                ENDED_KEPT_MIN.max(Duration::from_millis(listed))
-            });
-        }
-        Some(ENDED_KEPT_MIN)
+        let (media_sequence, discontinuity_sequence) = packager.numbers();
+        let Some(snapshot) = snapshot else { return Some(ENDED_KEPT_MIN) };
+        let kept = if snapshot.is_playable() {
+            ENDED_KEPT_MIN.max(snapshot.listed_duration())
+        } else {
+            Duration::ZERO
+        };
+        stream.published.send_replace(Arc::new(Published::new(snapshot)));
+        tracing::info!(app = stream.app, stream = stream.name, "stream ended");
+        seat.stored = media_sequence;
+        self.store(stream, Numbers { media_sequence, discontinuity_sequence });
+        Some(kept)
     }
 
-    fn forget(&self, stream: &Arc<Stream>) {
+    fn forget(&self, stream: &Arc<Stream>, session: u64) {
         let mut streams = lock(&self.streams);
-        // Somebody may have taken the seat in the meantime. Without its packager nobody can take it any more.
-        let Some(packager) = lock(&stream.seat).packager.take() else { return };
-        if let Some((next, _)) = packager.numbers() {
-            self.sequence_floor.fetch_max(next, Ordering::Relaxed);
+        let mut seat = lock(&stream.seat);
+        if seat.session != session {
+            return;
         }
+        // Without its packager nobody can take the seat any more.
+        let Some(packager) = seat.packager.take() else { return };
+        self.sequence_floor.fetch_max(packager.numbers().0, Ordering::Relaxed);
         streams.remove(&(stream.app.clone(), stream.name.clone()));
         tracing::debug!(app = stream.app, stream = stream.name, "stream forgotten");
     }
@@ -585,21 +592,18 @@ impl Seated {
     fn send_version(&mut self) {
         let Some(packager) = &mut self.packager else { return };
         let wall = self.registry.clocks.wall();
-        let numbers = packager.numbers();
+        let (next, discontinuity_sequence) = packager.numbers();
         let reserve = {
             let mut seat = lock(&self.stream.seat);
             seat.counters = packager.counters();
             seat.longest_gop = packager.longest_gop();
             // The next number must be stored as used before a segment can bear it.
-            match numbers {
-                Some((next, _)) if next.saturating_add(1) >= seat.stored => {
-                    seat.stored = next.saturating_add(NUMBERS_AHEAD);
-                    Some(seat.stored)
-                }
-                _ => None,
-            }
+            (next.saturating_add(1) >= seat.stored).then(|| {
+                seat.stored = next.saturating_add(NUMBERS_AHEAD);
+                seat.stored
+            })
         };
-        if let (Some(media_sequence), Some((_, discontinuity_sequence))) = (reserve, numbers) {
+        if let Some(media_sequence) = reserve {
             self.registry.store(&self.stream, Numbers { media_sequence, discontinuity_sequence });
         }
         if let Some(snapshot) = packager.poll_snapshot(wall) {
@@ -617,13 +621,21 @@ impl Drop for Seated {
         let Some(packager) = self.packager.take() else { return };
         let mut seat = lock(&self.stream.seat);
         // Under the lock: with a delay of 0 the end may come before this thread goes on, and must find the packager.
-        let ending = self.registry.schedule_end(&self.stream, self.cause);
+        let ending = self.registry.schedule_end(&self.stream, seat.session, self.cause);
         seat.packager = Some(packager);
         seat.publisher = None;
         seat.ending = ending;
         drop(seat);
         self.stream.vacated.notify_waiters();
     }
+}
+
+/// Hours since 2025. It counts on over a restart like the media sequence, which tells players that nothing they hold
+/// continues, but it must be small: hls.js 1.7 walks an array of this length and hangs the page at 10^9
+/// (`tests/tests/players.rs` plays what this gives).
+fn discontinuity_sequence_from(wall: WallTime) -> u64 {
+    const YEAR_2025_SECONDS: u64 = 1_735_689_600;
+    wall.unix_seconds().saturating_sub(YEAR_2025_SECONDS) / 3_600
 }
 
 /// A poisoned lock is still a whole value here: nothing under these locks is left half done by a panic.

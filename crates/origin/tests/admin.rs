@@ -24,6 +24,7 @@ fn snapshot() -> Snapshot {
         frame_rate_millihertz: None,
         bandwidth: None,
         published_at: WallTime::from_unix_millis(0),
+        cmaf: None,
         ts: None,
     }
 }

@@ -107,7 +107,12 @@ fn mistakes_in_a_file() {
         ("[publish]\nkeys = [{ key = \"hunter22\", app = \"a/b/c\" }]", format!("2: publish.keys[0].app: {app}")),
         ("[publish]\nkeys = [{ key = \"hunter22\", stream = \"cam.ts\" }]", format!("2: publish.keys[0].stream: {stream}")),
         ("[apps.time]\n", format!("1: apps.time: {app}")),
-        ("[apps.live.outputs]\nllhls = true", "2: apps.live.outputs.llhls = true: unknown key `llhls`, expected `hls`".to_owned()),
+        ("[apps.live.outputs]\nwebrtc = true", "2: apps.live.outputs.webrtc = true: unknown key `webrtc`, expected one of \
+                      `hls`, `llhls`, `dash`".to_owned()),
+        ("[http]\npublic_url = \"cdn.example.com\"", "2: http.public_url = \"cdn.example.com\": not http:// or https:// and a \
+                      host".to_owned()),
+        ("[http]\npublic_url = \"https://cdn.example.com/live\"", "2: http.public_url = \"https://cdn.example.com/live\": not \
+                      http:// or https:// and a host".to_owned()),
         ("[log]\nformat = \"xml\"", "2: log.format = \"xml\": unknown value `xml`, expected `human` or `json`".to_owned()),
         ("[log]\nlevel = \"loud==\"", format!("2: log.level = \"loud==\": {level}")),
     ] {

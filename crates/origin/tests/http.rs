@@ -10,6 +10,7 @@ use headwater_media::{AudioCodec, AudioConfig, MediaTime, Timescale, VideoCodec,
 use headwater_origin::clock::Clocks;
 use headwater_origin::config::{AppOutputs, Config};
 use headwater_origin::http::{self, Context};
+use headwater_origin::published::Document;
 use headwater_origin::registry::Registry;
 use headwater_packager::{Bandwidth, Snapshot, State, Tracks, TsRendition, TsSegment};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -98,6 +99,7 @@ fn snapshot(state: State, listed: u64) -> Snapshot {
         frame_rate_millihertz: Some(29_970),
         bandwidth: Some(Bandwidth { peak: 2_500_000, average: 2_000_000 }),
         published_at: WallTime::from_unix_millis(1_769_860_806_000),
+        cmaf: None,
         ts: Some(TsRendition {
             target_duration: 6,
             discontinuity_sequence: 0,
@@ -395,7 +397,8 @@ async fn compression() {
 async fn states_of_a_stream() {
     let server = server(|config| {
         config.http.hold_timeout = Duration::ZERO;
-        config.apps.entry("off".to_owned()).or_default().outputs = AppOutputs { hls: Some(false) };
+        config.apps.entry("off".to_owned()).or_default().outputs =
+            AppOutputs { hls: Some(false), ..AppOutputs::default() };
     })
     .await;
     for (name, app, state, listed, status, cache_control, ended) in [
@@ -810,8 +813,11 @@ async fn one_version_is_one_body() {
     let server = live_server(|_| {}).await;
     let stream = server.registry.stream("live", "cam").unwrap();
     let version = stream.current();
-    let first = version.media_playlist().unwrap();
+    let first = version.document(Document::TsMedia, None).unwrap();
     get(server.address, "/live/cam/ts/media.m3u8", "").await;
-    assert_eq!(first.plain().as_ptr(), stream.current().media_playlist().unwrap().plain().as_ptr());
-    assert_eq!(first.gzip().as_ptr(), version.media_playlist().unwrap().gzip().as_ptr());
+    assert_eq!(
+        first.plain().as_ptr(),
+        stream.current().document(Document::TsMedia, None).unwrap().plain().as_ptr()
+    );
+    assert_eq!(first.gzip().as_ptr(), version.document(Document::TsMedia, None).unwrap().gzip().as_ptr());
 }

@@ -6,8 +6,9 @@ const TICKS_PER_MS: i64 = 90;
 /// EXT-X-TARGETDURATION is at most this: beyond it segments are cut between keyframes rather than grow.
 pub const TARGET_DURATION_MAX_SECONDS: u32 = 10;
 
-/// round(EXTINF) must not pass TARGETDURATION (8216bis 4.4.3.1), so a segment may exceed it by just under half a second.
-const OVERRUN_MS: i64 = 499;
+/// round(EXTINF) must not pass TARGETDURATION (8216bis 4.4.3.1), so a segment may exceed it by just under half a second. An
+/// audio rendition's segment may be one frame longer than the picture's: 128 ms at 8 kHz.
+const OVERRUN_MS: i64 = 499 - 129;
 
 /// A duration this little above a whole second rounds down to it: 60 frames at 29.97 fps are 2.002 s, and a target of 3 s
 /// would cost every viewer three seconds of latency for nothing.
@@ -134,7 +135,7 @@ impl Cutter {
     }
 
     /// The longest a segment may get. Before the first cut nothing was promised yet, so the ceiling itself is the limit.
-    fn limit(&self) -> i64 {
+    pub(crate) fn limit(&self) -> i64 {
         (i64::from(self.target_duration.unwrap_or(TARGET_DURATION_MAX_SECONDS)) * 1_000 + OVERRUN_MS)
             * TICKS_PER_MS
     }
@@ -221,7 +222,7 @@ mod tests {
     fn no_keyframe_is_cut_at_the_limit_and_not_claimed_independent() {
         let (segments, target) = run(2_000, 3_000, 3_000, |frame| frame % 1_200 == 0);
         assert_eq!(target, 10);
-        assert!(segments.iter().all(|(ms, _)| *ms <= 10_499), "{segments:?}");
+        assert!(segments.iter().all(|(ms, _)| *ms <= 10_370), "{segments:?}");
         assert!(segments.iter().any(|(_, independent)| !independent));
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use headwater_media::{MediaTime, Sample, TrackKind};
+use headwater_media::{Sample, TrackKind};
 
 use crate::Clock;
 
@@ -79,7 +79,7 @@ impl Gate {
         let Some(start) = self.held.get(keyframe).map(|(sample, _)| sample.pts()) else { return Vec::new() };
         let mut opened: Vec<Held> = Vec::with_capacity(self.held.len());
         for (index, (sample, clock)) in self.held.into_iter().enumerate() {
-            if sample.track.kind == TrackKind::Audio && is_before(sample.pts(), start) {
+            if sample.track.kind == TrackKind::Audio && sample.pts() < start {
                 continue;
             }
             opened.push((sample, clock));
@@ -108,19 +108,12 @@ impl Gate {
     }
 }
 
-/// Half a frame of 1,024 samples at 48 kHz: audio starts within one frame of the picture (hls.md 9.2).
-const HALF_AUDIO_FRAME_MS: i64 = 10;
-
-fn is_before(audio: MediaTime, start: MediaTime) -> bool {
-    audio.millis() + HALF_AUDIO_FRAME_MS < start.millis()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use headwater_media::{Timescale, TrackId, WallTime};
+    use headwater_media::{MediaTime, Timescale, TrackId, WallTime};
 
     use super::*;
 

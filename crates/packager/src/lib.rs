@@ -22,8 +22,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod cmaf;
 mod cut;
 mod gate;
+mod mpd;
 mod packager;
 mod playlist;
 mod rates;
@@ -34,7 +36,11 @@ mod wall;
 mod window;
 
 pub use cut::TARGET_DURATION_MAX_SECONDS;
+pub use headwater_cmaf::InitSegment;
 pub use packager::{Clock, Config, Counters, Packager, Refusal};
-pub use snapshot::{Bandwidth, Snapshot, State, Tracks, TsRendition, TsSegment};
+pub use snapshot::{
+    Bandwidth, Cmaf, CmafRendition, CmafSegment, Period, Rendition, Segment, Snapshot, State, Tracks,
+    TsRendition, TsSegment,
+};
 pub use timeline::Repairs;
 pub use window::Numbering;

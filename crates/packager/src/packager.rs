@@ -8,10 +8,11 @@ use headwater_media::{
     WallTime,
 };
 
+use crate::cmaf::{CmafPackaging, Head};
 use crate::cut::{Cutter, Decision};
 use crate::gate::Gate;
 use crate::rates::Rates;
-use crate::snapshot::{Snapshot, State, Tracks};
+use crate::snapshot::{Period, Rendition, Segment, Snapshot, State, Tracks};
 use crate::timeline::{Repairs, Timeline};
 use crate::ts::TsPackaging;
 use crate::wall::WallMapping;
@@ -23,6 +24,12 @@ const MEDIA_TIME_MIN_MS: i64 = 10_000;
 
 /// A changed audio configuration waits for the next keyframe, so that segments start with one; at most this long.
 const AUDIO_CHANGE_WAIT_MS: i64 = 10_000;
+
+/// Stamps are rounded to milliseconds: 90 kHz ticks.
+const STAMP_ROUNDING: i64 = 90;
+
+/// Beyond this, DASH's mapping of media time to the wall clock is stated anew by another Period (DESIGN 5).
+const DRIFT_MAX_MS: u64 = 500;
 
 /// Video this far behind audio has fallen silent: audio alone then ends segments.
 const VIDEO_SILENT_TICKS: i64 = 180_000;
@@ -45,11 +52,18 @@ pub struct Config {
     pub window: Duration,
     /// MPEG-TS segments for HLS are made.
     pub hls: bool,
+    /// CMAF segments for HLS and DASH are made.
+    pub cmaf: bool,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { segment_duration: Duration::from_secs(2), window: Duration::from_secs(20), hls: true }
+        Config {
+            segment_duration: Duration::from_secs(2),
+            window: Duration::from_secs(20),
+            hls: true,
+            cmaf: true,
+        }
     }
 }
 
@@ -80,6 +94,8 @@ pub struct Counters {
     pub forced_cuts: u64,
     /// Configuration changes that took effect.
     pub config_changes: u64,
+    /// Frames of silence written in place of audio that did not come.
+    pub silence_filled: u64,
     /// Publishing sessions that delivered media.
     pub sessions: u64,
     /// What the timeline mended.
@@ -119,6 +135,11 @@ pub struct Packager {
     active: Tracks,
     pending: Pending,
     ts: Option<TsPackaging>,
+    cmaf: Option<CmafPackaging>,
+    /// The running segment's number, or the next one's.
+    sequence: u64,
+    /// EXT-X-DISCONTINUITY-SEQUENCE of a segment that would start now without a discontinuity of its own.
+    discontinuities: u64,
     /// The numbers continue an earlier life: the first segment is a discontinuity.
     discontinuity_due: bool,
     /// Composition offset of the last keyframe: segments that start elsewhere start at a decode time shifted by it.
@@ -128,6 +149,8 @@ pub struct Packager {
     /// Media and monotonic time of the session's anchor, for pacing.
     session_start: Option<(i64, Duration)>,
     state: State,
+    /// Something is listed.
+    has_listed: bool,
     version: u64,
     changed: bool,
     counters: Counters,
@@ -146,11 +169,15 @@ impl Packager {
             active: Tracks::default(),
             pending: Pending::default(),
             ts: config.hls.then(|| TsPackaging::new(config.window, numbering)),
+            cmaf: config.cmaf.then(|| CmafPackaging::new(config.window)),
+            sequence: numbering.media_sequence.max(1),
+            discontinuities: numbering.discontinuity_sequence,
             discontinuity_due: numbering.resumed,
             keyframe_cts: 0,
             resume_at: None,
             session_start: None,
             state: State::Starting,
+            has_listed: false,
             version: 0,
             changed: true,
             counters: Counters::default(),
@@ -167,13 +194,16 @@ impl Packager {
             if let Some(ts) = &mut self.ts {
                 ts.window_mut().delist_all(clock.now);
             }
+            if let Some(cmaf) = &mut self.cmaf {
+                cmaf.delist_all(clock.now);
+            }
+            self.has_listed = false;
         }
         self.timeline.begin_session();
         self.session = Session::Starting(Gate::default());
         self.session_start = None;
         self.pending = Pending::default();
-        let playable = self.ts.as_ref().is_some_and(|ts| !ts.window().is_empty());
-        self.enter(if playable { State::Live } else { State::Starting });
+        self.enter(if self.has_listed { State::Live } else { State::Starting });
     }
 
     /// Takes one event of the session.
@@ -206,8 +236,7 @@ impl Packager {
         }
         self.session = Session::None;
         if let (Some(start), Some(end)) = (self.cutter.start(), self.timeline.end()) {
-            let limit = i64::from(self.cutter.target_duration()) * 90_000 + 499 * 90;
-            let end = end.ticks().clamp(start.saturating_add(1), start.saturating_add(limit));
+            let end = end.ticks().clamp(start.saturating_add(1), start.saturating_add(self.cutter.limit()));
             self.close(end, true, clock);
             self.cutter.stop();
             self.resume_at = Some(end);
@@ -221,6 +250,9 @@ impl Packager {
     pub fn finish(&mut self, clock: Clock) {
         if !matches!(self.session, Session::None) {
             self.end_session(Cause::Server, clock);
+        }
+        if let Some(cmaf) = self.cmaf.as_mut().filter(|_| self.state != State::Ended) {
+            cmaf.touch(clock.wall);
         }
         self.enter(State::Ended);
     }
@@ -236,15 +268,11 @@ impl Packager {
             version: self.version,
             state: self.state,
             tracks: self.active.clone(),
-            frame_rate_millihertz: self
-                .active
-                .video
-                .is_some()
-                .then(|| self.rates.frame_rate_millihertz())
-                .flatten(),
+            frame_rate_millihertz: self.frame_rate_millihertz(),
             bandwidth: self.rates.bandwidth(),
             published_at: wall,
             ts: self.ts.as_ref().map(|ts| ts.rendition(target_duration)),
+            cmaf: self.cmaf.as_ref().map(|cmaf| cmaf.snapshot(target_duration)),
         }))
     }
 
@@ -268,8 +296,8 @@ impl Packager {
     }
 
     /// The number that the next segment will bear, and the discontinuity sequence reached.
-    pub fn numbers(&self) -> Option<(u64, u64)> {
-        self.ts.as_ref().map(|ts| (ts.window().next_sequence(), ts.window().discontinuities()))
+    pub fn numbers(&self) -> (u64, u64) {
+        (self.sequence, self.discontinuities)
     }
 
     /// The longest keyframe interval seen, if two keyframes were.
@@ -280,8 +308,10 @@ impl Packager {
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
-        let unwritable = self.ts.as_ref().map_or(0, TsPackaging::refused);
-        Counters { unwritable, repairs: self.timeline.repairs(), ..self.counters }
+        let unwritable = self.ts.as_ref().map_or(0, TsPackaging::refused)
+            + self.cmaf.as_ref().map_or(0, CmafPackaging::refused);
+        let silence_filled = self.cmaf.as_ref().map_or(0, CmafPackaging::silence_filled);
+        Counters { unwritable, silence_filled, repairs: self.timeline.repairs(), ..self.counters }
     }
 
     /// Checks what must hold between any two calls, for tests and fuzzing.
@@ -290,35 +320,37 @@ impl Packager {
     /// When it does not hold.
     #[doc(hidden)]
     pub fn check_invariants(&self) {
-        let Some(ts) = &self.ts else { return };
-        let rendition = ts.rendition(self.cutter.target_duration());
-        let all: Vec<_> = rendition.retained.iter().chain(&rendition.listed).collect();
-        for pair in all.windows(2) {
-            let [left, right] = pair else { continue };
-            assert_eq!(left.sequence + 1, right.sequence, "numbers count by one");
-            assert!(
-                right.start.ticks() >= left.start.ticks() + left.duration.ticks(),
-                "media time went back"
-            );
-            if !right.discontinuity {
-                assert_eq!(
-                    left.start.ticks() + left.duration.ticks(),
-                    right.start.ticks(),
-                    "hole without a tag"
-                );
+        let target_duration = self.cutter.target_duration();
+        if let Some(ts) = &self.ts {
+            let rendition = ts.rendition(target_duration);
+            check_rendition(&rendition, |segment| segment.start);
+            for segment in rendition.retained.iter().chain(&rendition.listed) {
+                assert_eq!(segment.payload.len() % 188, 0, "whole packets");
             }
         }
-        for segment in &all {
-            assert!(segment.duration.ticks() > 0, "empty duration");
-            assert_eq!(segment.payload.len() % 188, 0, "whole packets");
-        }
-        for segment in &rendition.listed {
-            let rounded = (segment.duration.ticks() + 45_000) / 90_000;
+        if let Some(cmaf) = &self.cmaf {
+            let cmaf = cmaf.snapshot(target_duration);
+            for rendition in cmaf.renditions() {
+                check_rendition(rendition, |segment| segment.start);
+                for segment in &rendition.listed {
+                    assert!(
+                        cmaf.periods.iter().any(|period| period.id == segment.period),
+                        "a listed segment's period"
+                    );
+                }
+            }
+            let lasts: Vec<_> = cmaf.renditions().filter_map(crate::CmafRendition::last_sequence).collect();
             assert!(
-                rounded <= i64::from(rendition.target_duration),
-                "{segment:?} passes the target duration"
+                lasts.windows(2).all(|pair| pair.first() == pair.last()),
+                "tracks are listed together: {lasts:?}"
             );
         }
+    }
+
+    fn frame_rate_millihertz(&self) -> Option<u32> {
+        self.active.video.as_ref()?;
+        let cmaf = || self.cmaf.as_ref().and_then(CmafPackaging::frame_rate_millihertz);
+        self.rates.frame_rate_millihertz().or_else(cmaf)
     }
 
     fn enter(&mut self, state: State) {
@@ -382,7 +414,7 @@ impl Packager {
         };
         let changed = tracks != self.active;
         if changed {
-            self.configure(&mut tracks)?;
+            self.configure(&mut tracks, clock)?;
             self.timeline.audio_config_changed();
             if !self.active.is_empty() {
                 self.counters.config_changes += 1;
@@ -395,6 +427,7 @@ impl Packager {
         let media = MediaTime::new(start, Timescale::MPEG);
         self.timeline.anchor(raw, media);
         self.wall.anchor(media, clock.wall);
+        self.begin_period(start, !changed);
         self.session_start = Some((start, clock.now));
         self.session = Session::Running;
         self.counters.sessions += 1;
@@ -435,7 +468,7 @@ impl Packager {
         self.wall.observe(sample.pts(), clock.wall);
         self.rates.frame();
         self.counters.video_samples += 1;
-        self.write(&sample);
+        self.write(&sample, clock);
         Ok(())
     }
 
@@ -463,6 +496,11 @@ impl Packager {
         let (rate, frame) = (config.sample_rate, config.samples_per_frame);
         let Some(sample) = self.timeline.place_audio(sample, rate, frame) else { return Ok(()) };
         let boundary = sample.dts.rescale(Timescale::MPEG).ticks();
+        if self.session_start.is_some_and(|(start, _)| boundary < start - STAMP_ROUNDING) {
+            // Heard before the session's first picture is seen; B-frames let such audio arrive behind the keyframe.
+            self.counters.audio_dropped += 1;
+            return Ok(());
+        }
         let has_video = self.active.video.is_some();
         let video_silent = self
             .timeline
@@ -481,7 +519,7 @@ impl Packager {
     fn finish_audio(&mut self, sample: &Sample, clock: Clock) {
         self.wall.observe(sample.dts, clock.wall);
         self.counters.audio_samples += 1;
-        self.write(sample);
+        self.write(sample, clock);
     }
 
     /// Pending configurations take effect at `boundary`: a cut, a discontinuity, new tracks.
@@ -505,22 +543,64 @@ impl Packager {
             self.pending.audio_since_ms = None;
             self.timeline.audio_config_changed();
         }
-        self.configure(&mut tracks)?;
+        self.configure(&mut tracks, clock)?;
         self.active = tracks;
         self.counters.config_changes += 1;
         self.discontinuity_due = true;
+        self.begin_period(boundary, false);
         self.open(boundary, independent, true);
         Ok(())
     }
 
     /// Hands the tracks to every packaging. Audio that a packaging can't carry is left out where there is video.
-    fn configure(&mut self, tracks: &mut Tracks) -> Result<(), Refusal> {
-        let Some(ts) = &mut self.ts else { return Ok(()) };
-        let Err(error) = ts.configure(tracks) else { return Ok(()) };
-        if tracks.video.is_some() && tracks.audio.take().is_some() && ts.configure(tracks).is_ok() {
+    fn configure(&mut self, tracks: &mut Tracks, clock: Clock) -> Result<(), Refusal> {
+        let Err(reason) = self.try_configure(tracks, clock) else { return Ok(()) };
+        if tracks.video.is_some()
+            && tracks.audio.take().is_some()
+            && self.try_configure(tracks, clock).is_ok()
+        {
             return Ok(());
         }
-        Err(Refusal::Unpackageable(error.to_string()))
+        Err(Refusal::Unpackageable(reason))
+    }
+
+    fn try_configure(&mut self, tracks: &Tracks, clock: Clock) -> Result<(), String> {
+        if let Some(ts) = &mut self.ts {
+            ts.configure(tracks).map_err(|error| error.to_string())?;
+        }
+        if let Some(cmaf) = &mut self.cmaf {
+            cmaf.settle_all(self.cutter.target_duration(), clock);
+            let numbering = Numbering {
+                media_sequence: self.sequence,
+                discontinuity_sequence: self.discontinuities,
+                resumed: false,
+            };
+            cmaf.configure(tracks, numbering).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Media from `start` on has its own mapping to the wall clock: a session's or a configuration's beginning.
+    fn begin_period(&mut self, start: i64, continues: bool) {
+        let media_start = MediaTime::new(start, Timescale::MPEG);
+        let Some(cmaf) = &mut self.cmaf else { return };
+        // Periods start one after the other, whatever the wall clock did.
+        let floor = cmaf.period().map_or(WallTime::from_unix_millis(0), |period| period.start.offset_by(1));
+        let date = self.wall.wall(media_start).max(floor);
+        cmaf.begin_period(Period {
+            id: self.sequence,
+            start: date,
+            media_start,
+            tracks: self.active.clone(),
+            continues: cmaf.period().map(|period| period.id).filter(|_| continues),
+        });
+    }
+
+    /// The mapping has drifted too far from what the period states: the next segment begins another one.
+    fn has_drifted(&self) -> bool {
+        let Some(period) = self.cmaf.as_ref().and_then(CmafPackaging::period) else { return false };
+        let now = self.wall.wall(period.media_start).unix_millis();
+        now.abs_diff(period.start.unix_millis()) > DRIFT_MAX_MS
     }
 
     fn cut(&mut self, boundary: i64, independent: bool, keyframe: bool, clock: Clock) {
@@ -528,6 +608,9 @@ impl Packager {
             self.counters.forced_cuts += 1;
         }
         self.close(boundary, false, clock);
+        if self.has_drifted() {
+            self.begin_period(boundary, true);
+        }
         self.open(boundary, independent, keyframe);
     }
 
@@ -535,8 +618,18 @@ impl Packager {
         self.cutter.begin(boundary, keyframe && independent);
         let discontinuity = std::mem::take(&mut self.discontinuity_due);
         if let Some(ts) = &mut self.ts {
-            ts.open(boundary, independent, discontinuity);
+            ts.open(self.sequence, boundary, independent, discontinuity);
         }
+        if let Some(cmaf) = &mut self.cmaf {
+            cmaf.open(Head {
+                sequence: self.sequence,
+                start: boundary,
+                independent,
+                discontinuity,
+                wall_offset_ms: self.wall.offset_ms(),
+            });
+        }
+        self.discontinuities += u64::from(discontinuity);
     }
 
     fn close(&mut self, boundary: i64, last: bool, clock: Clock) {
@@ -549,16 +642,63 @@ impl Packager {
             && let Some(size) = ts.close(boundary, last, date, target_duration, clock)
         {
             self.rates.segment(size, boundary.saturating_sub(start));
+            self.listed();
         }
+        if let Some(cmaf) = &mut self.cmaf
+            && cmaf.close(boundary, last, target_duration, clock)
+        {
+            self.listed();
+        }
+        self.sequence = self.sequence.saturating_add(1);
+    }
+
+    /// A segment was listed.
+    fn listed(&mut self) {
         self.changed = true;
+        self.has_listed = true;
         if matches!(self.session, Session::Running) {
             self.state = State::Live;
         }
     }
 
-    fn write(&mut self, sample: &Sample) {
+    fn write(&mut self, sample: &Sample, clock: Clock) {
         if let Some(ts) = &mut self.ts {
             ts.write(sample);
         }
+        let target_duration = self.cutter.target_duration();
+        if let Some(cmaf) = &mut self.cmaf
+            && cmaf.write(sample, target_duration, clock)
+        {
+            self.listed();
+        }
+    }
+}
+
+/// What must hold of a rendition's segments, see [`Packager::check_invariants`].
+fn check_rendition<S: Segment>(rendition: &Rendition<S>, start: impl Fn(&S) -> MediaTime) {
+    let all: Vec<_> = rendition.retained.iter().chain(&rendition.listed).collect();
+    for pair in all.windows(2) {
+        let [left, right] = pair else { continue };
+        assert_eq!(left.sequence() + 1, right.sequence(), "numbers count by one");
+        let end = start(left).offset_by(left.duration().rescale(start(left).scale()).ticks());
+        assert!(
+            start(right) >= end || right.discontinuity(),
+            "media time went back: {end:?} {:?}",
+            start(right)
+        );
+        if !right.discontinuity() {
+            assert_eq!(end, start(right), "a hole without a tag before segment {}", right.sequence());
+        }
+    }
+    for segment in &all {
+        assert!(segment.duration().ticks() > 0, "empty duration");
+    }
+    for segment in &rendition.listed {
+        let rounded = (segment.duration().rescale(Timescale::MILLIS).ticks() + 500) / 1_000;
+        assert!(
+            rounded <= i64::from(rendition.target_duration),
+            "segment {} is too long",
+            segment.sequence()
+        );
     }
 }

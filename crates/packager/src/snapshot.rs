@@ -1,11 +1,13 @@
 //! What readers see of a stream: one immutable [`Snapshot`] per version.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use headwater_media::{AudioConfig, MediaTime, VideoConfig, WallTime};
+use headwater_cmaf::InitSegment;
+use headwater_media::{AudioConfig, MediaTime, TrackKind, VideoConfig, WallTime};
 
-use crate::playlist;
+use crate::{mpd, playlist};
 
 /// Where a stream is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +47,22 @@ pub struct Bandwidth {
     pub average: u64,
 }
 
+/// What the window and the playlists need to know of a segment, whatever its packaging.
+pub trait Segment {
+    /// Media sequence number, also its name.
+    fn sequence(&self) -> u64;
+    /// Presentation duration.
+    fn duration(&self) -> MediaTime;
+    /// Wall clock of its start.
+    fn program_date_time(&self) -> WallTime;
+    /// The first segment after a break in timeline or configuration.
+    fn discontinuity(&self) -> bool;
+    /// Decoding can start with it.
+    fn independent(&self) -> bool;
+    /// Bytes of media.
+    fn size_bytes(&self) -> u64;
+}
+
 /// One complete MPEG-TS segment. Its bytes never change under its number.
 #[derive(Debug, Clone)]
 pub struct TsSegment {
@@ -64,41 +82,182 @@ pub struct TsSegment {
     pub payload: Bytes,
 }
 
-/// A rendition of MPEG-TS segments: what its media playlist lists, and what is kept beyond that.
-#[derive(Debug, Clone, Default)]
-pub struct TsRendition {
+/// One complete CMAF segment of one track: the concatenation of its chunks. Its bytes never change under its number.
+#[derive(Debug, Clone)]
+pub struct CmafSegment {
+    /// Media sequence number, also its name; equal numbers of the tracks cover equal media time.
+    pub sequence: u64,
+    /// `tfdt` of its first chunk in the track's timescale: the first sample's presentation time.
+    pub start: MediaTime,
+    /// Sum of its samples' durations: exactly the next segment's start minus this one's, unless a discontinuity follows.
+    pub duration: MediaTime,
+    /// Wall clock of `start`.
+    pub program_date_time: WallTime,
+    /// The first segment after a break in timeline or configuration.
+    pub discontinuity: bool,
+    /// Starts with an IDR picture, or is audio.
+    pub independent: bool,
+    /// The initialization segment that it is decoded with.
+    pub init: Arc<InitSegment>,
+    /// The DASH Period that it belongs to, [`Period::id`].
+    pub period: u64,
+    /// Chunks in order, each a `moof` and an `mdat`.
+    pub chunks: Vec<Bytes>,
+}
+
+impl CmafSegment {
+    /// The whole segment. One chunk is handed out as it is; several are joined.
+    pub fn payload(&self) -> Bytes {
+        match self.chunks.as_slice() {
+            [chunk] => chunk.clone(),
+            chunks => Bytes::from(chunks.concat()),
+        }
+    }
+}
+
+macro_rules! segment {
+    ($segment:ty, $size:expr) => {
+        impl Segment for $segment {
+            fn sequence(&self) -> u64 {
+                self.sequence
+            }
+            fn duration(&self) -> MediaTime {
+                self.duration
+            }
+            fn program_date_time(&self) -> WallTime {
+                self.program_date_time
+            }
+            fn discontinuity(&self) -> bool {
+                self.discontinuity
+            }
+            fn independent(&self) -> bool {
+                self.independent
+            }
+            fn size_bytes(&self) -> u64 {
+                $size(self)
+            }
+        }
+    };
+}
+
+segment!(TsSegment, |segment: &TsSegment| segment.payload.len() as u64);
+segment!(CmafSegment, |segment: &CmafSegment| segment.chunks.iter().map(|chunk| chunk.len() as u64).sum());
+
+/// A rendition: what its media playlist lists, and what is kept beyond that.
+#[derive(Debug, Clone)]
+pub struct Rendition<S> {
     /// EXT-X-TARGETDURATION in seconds, constant once a segment is listed.
     pub target_duration: u32,
     /// EXT-X-DISCONTINUITY-SEQUENCE of the first listed segment.
     pub discontinuity_sequence: u64,
     /// Oldest first, consecutive numbers; what the playlist lists.
-    pub listed: Vec<Arc<TsSegment>>,
+    pub listed: Vec<Arc<S>>,
     /// Oldest first, consecutive numbers up to the first listed one: delisted, still fetchable (8216bis 6.2.2).
-    pub retained: Vec<Arc<TsSegment>>,
+    pub retained: Vec<Arc<S>>,
 }
 
-impl TsRendition {
+impl<S> Default for Rendition<S> {
+    fn default() -> Rendition<S> {
+        Rendition { target_duration: 0, discontinuity_sequence: 0, listed: Vec::new(), retained: Vec::new() }
+    }
+}
+
+/// A rendition of MPEG-TS segments, all tracks in one.
+pub type TsRendition = Rendition<TsSegment>;
+
+/// A rendition of CMAF segments, one track.
+pub type CmafRendition = Rendition<CmafSegment>;
+
+impl<S: Segment> Rendition<S> {
     /// The segment of that number, listed or retained.
-    pub fn segment(&self, sequence: u64) -> Option<&Arc<TsSegment>> {
+    pub fn segment(&self, sequence: u64) -> Option<&Arc<S>> {
         find(&self.listed, sequence).or_else(|| find(&self.retained, sequence))
     }
 
     /// The number of the newest segment, if there is one.
     pub fn last_sequence(&self) -> Option<u64> {
-        self.listed.last().map(|segment| segment.sequence)
+        self.listed.last().map(|segment| segment.sequence())
     }
 
     /// Bytes of media held by this rendition.
     pub fn size_bytes(&self) -> u64 {
-        self.listed.iter().chain(&self.retained).map(|segment| segment.payload.len() as u64).sum()
+        self.listed.iter().chain(&self.retained).map(|segment| segment.size_bytes()).sum()
     }
 }
 
 /// Numbers are consecutive within a list, so a look-up is a subtraction.
-fn find(segments: &[Arc<TsSegment>], sequence: u64) -> Option<&Arc<TsSegment>> {
-    let first = segments.first()?.sequence;
+fn find<S: Segment>(segments: &[Arc<S>], sequence: u64) -> Option<&Arc<S>> {
+    let first = segments.first()?.sequence();
     let index = usize::try_from(sequence.checked_sub(first)?).ok()?;
-    segments.get(index).filter(|segment| segment.sequence == sequence)
+    segments.get(index).filter(|segment| segment.sequence() == sequence)
+}
+
+/// Encoders lie about their rate (codecs.md 1.6): within 2 % of what was measured they are believed.
+pub(crate) fn agrees((numerator, denominator): (u32, u32), measured_millihertz: u32) -> bool {
+    let stated = u64::from(numerator) * 1_000 / u64::from(denominator.max(1));
+    stated.abs_diff(u64::from(measured_millihertz)) * 50 <= u64::from(measured_millihertz)
+}
+
+/// A stretch of media with one configuration and one mapping to the wall clock: a DASH Period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Period {
+    /// Never reused: the number of its first segment.
+    pub id: u64,
+    /// Wall clock of its first sample.
+    pub start: WallTime,
+    /// Media time of its first sample: its presentationTimeOffset in every track's timescale.
+    pub media_start: MediaTime,
+    /// Its tracks.
+    pub tracks: Tracks,
+    /// The period whose timeline and configuration it continues.
+    pub continues: Option<u64>,
+}
+
+/// The CMAF packaging: one rendition per track, from the same cuts.
+#[derive(Debug, Clone)]
+pub struct Cmaf {
+    /// The video track's segments.
+    pub video: Option<CmafRendition>,
+    /// The audio track's segments.
+    pub audio: Option<CmafRendition>,
+    /// Oldest first: the periods of every listed segment.
+    pub periods: Vec<Period>,
+    /// Initialization segments of every segment that can be fetched.
+    pub inits: Vec<Arc<InitSegment>>,
+    /// Bit rates of the video track, once measured.
+    pub video_bandwidth: Option<Bandwidth>,
+    /// Bit rates of the audio track, once measured.
+    pub audio_bandwidth: Option<Bandwidth>,
+    /// Frames per second measured over recent video segments, in thousandths.
+    pub frame_rate_millihertz: Option<u32>,
+    /// How much is listed: DASH's time shift buffer.
+    pub window: Duration,
+    /// Wall clock when what is listed here last changed: MPD@publishTime.
+    pub published_at: WallTime,
+}
+
+impl Cmaf {
+    /// The tracks' renditions.
+    pub fn renditions(&self) -> impl Iterator<Item = &CmafRendition> {
+        self.video.iter().chain(&self.audio)
+    }
+
+    /// A track's rendition.
+    pub fn rendition(&self, kind: TrackKind) -> Option<&CmafRendition> {
+        match kind {
+            TrackKind::Video => self.video.as_ref(),
+            TrackKind::Audio => self.audio.as_ref(),
+        }
+    }
+
+    /// True when every track of the newest period has a segment to list.
+    pub fn is_playable(&self) -> bool {
+        let Some(period) = self.periods.last() else { return false };
+        let lists =
+            |rendition: &Option<CmafRendition>| rendition.as_ref().is_some_and(|r| !r.listed.is_empty());
+        (period.tracks.video.is_none() || lists(&self.video))
+            && (period.tracks.audio.is_none() || lists(&self.audio))
+    }
 }
 
 /// One version of a stream, whole and immutable. A reader sees version n or n + 1, never a mix.
@@ -118,26 +277,72 @@ pub struct Snapshot {
     pub published_at: WallTime,
     /// MPEG-TS rendition, when that packaging is switched on.
     pub ts: Option<TsRendition>,
+    /// CMAF renditions, when that packaging is switched on.
+    pub cmaf: Option<Cmaf>,
 }
 
 impl Snapshot {
     /// True when a playlist of this version may be served: at least one segment is listed.
     pub fn is_playable(&self) -> bool {
         self.ts.as_ref().is_some_and(|ts| !ts.listed.is_empty())
+            || self.cmaf.as_ref().is_some_and(Cmaf::is_playable)
+    }
+
+    /// How much media the longest playlist lists.
+    pub fn listed_duration(&self) -> Duration {
+        fn listed<S: Segment>(rendition: &Rendition<S>) -> Duration {
+            let ms = |segment: &Arc<S>| segment.duration().millis().max(0).unsigned_abs();
+            Duration::from_millis(rendition.listed.iter().map(ms).sum())
+        }
+        let cmaf = self.cmaf.iter().flat_map(Cmaf::renditions).map(listed).max();
+        self.ts.as_ref().map(listed).max(cmaf).unwrap_or_default()
+    }
+
+    /// EXT-X-TARGETDURATION in seconds, equal in all renditions.
+    pub fn target_duration(&self) -> Option<u32> {
+        let cmaf = self
+            .cmaf
+            .as_ref()
+            .and_then(|cmaf| cmaf.renditions().map(|rendition| rendition.target_duration).max());
+        self.ts.as_ref().map(|ts| ts.target_duration).or(cmaf)
     }
 
     /// The media playlist of the MPEG-TS rendition, rendered anew; `None` while nothing is listed.
     pub fn media_playlist(&self) -> Option<Vec<u8>> {
-        playlist::media(self)
+        playlist::ts_media(self)
     }
 
     /// The multivariant playlist of the MPEG-TS packaging, rendered anew; `None` while nothing is listed.
     pub fn multivariant_playlist(&self) -> Option<Vec<u8>> {
-        playlist::multivariant(self)
+        playlist::ts_multivariant(self)
+    }
+
+    /// The media playlist of a CMAF track, rendered anew; `None` while nothing is listed.
+    pub fn cmaf_media_playlist(&self, kind: TrackKind) -> Option<Vec<u8>> {
+        playlist::cmaf_media(self, kind)
+    }
+
+    /// The multivariant playlist of the CMAF packaging, rendered anew; `None` while nothing is listed.
+    pub fn cmaf_multivariant_playlist(&self) -> Option<Vec<u8>> {
+        playlist::cmaf_multivariant(self)
+    }
+
+    /// The MPD, rendered anew; `None` while nothing is listed. `utc_timing`: absolute URL of a clock (cmaf-dash.md 5.8).
+    pub fn mpd(&self, utc_timing: Option<&str>) -> Option<Vec<u8>> {
+        mpd::mpd(self, utc_timing)
+    }
+
+    /// Frames per second as a fraction: what the bitstream states where the measurement agrees, else the measurement.
+    pub fn frame_rate(&self) -> Option<(u32, u32)> {
+        let measured = self.frame_rate_millihertz?;
+        let stated = self.tracks.video.as_ref().and_then(|video| video.frame_rate);
+        Some(stated.filter(|stated| agrees(*stated, measured)).unwrap_or((measured, 1_000)))
     }
 
     /// Bytes of media held by all renditions.
     pub fn size_bytes(&self) -> u64 {
-        self.ts.as_ref().map_or(0, TsRendition::size_bytes)
+        let ts = self.ts.as_ref().map_or(0, TsRendition::size_bytes);
+        let cmaf: u64 = self.cmaf.iter().flat_map(Cmaf::renditions).map(CmafRendition::size_bytes).sum();
+        ts + cmaf
     }
 }

@@ -14,6 +14,7 @@ const FIRST_SEGMENT_BYTES: usize = 512 << 10;
 /// What the running segment was begun with.
 #[derive(Debug, Clone, Copy)]
 struct Running {
+    sequence: u64,
     /// 90 kHz ticks.
     start: i64,
     independent: bool,
@@ -28,7 +29,7 @@ pub(crate) struct TsPackaging {
     /// The size that the next buffer starts with.
     size_expected: usize,
     running: Option<Running>,
-    window: Window,
+    window: Window<TsSegment>,
     /// Samples that the muxer refused.
     refused: u64,
 }
@@ -61,7 +62,7 @@ impl TsPackaging {
     }
 
     /// Starts a segment at `start` (90 kHz ticks).
-    pub(crate) fn open(&mut self, start: i64, independent: bool, discontinuity: bool) {
+    pub(crate) fn open(&mut self, sequence: u64, start: i64, independent: bool, discontinuity: bool) {
         let Some(muxer) = &mut self.muxer else { return };
         if discontinuity {
             // The clock says what the playlist says (mpegts-hls.md 2.7), also where the tracks are the same.
@@ -69,7 +70,7 @@ impl TsPackaging {
         }
         self.buffer = Vec::with_capacity(self.size_expected);
         muxer.begin_segment(&mut self.buffer);
-        self.running = Some(Running { start, independent, discontinuity });
+        self.running = Some(Running { sequence, start, independent, discontinuity });
     }
 
     /// Writes a sample of the media clock into the running segment.
@@ -103,7 +104,7 @@ impl TsPackaging {
         // A tenth above the last one, so that a segment of the usual size needs no second allocation.
         self.size_expected = size + size / 10;
         let segment = TsSegment {
-            sequence: self.window.next_sequence(),
+            sequence: running.sequence,
             start: MediaTime::new(running.start, Timescale::MPEG),
             duration: MediaTime::new(end - running.start, Timescale::MPEG),
             program_date_time: date,
@@ -115,11 +116,7 @@ impl TsPackaging {
         Some(size)
     }
 
-    pub(crate) fn window(&self) -> &Window {
-        &self.window
-    }
-
-    pub(crate) fn window_mut(&mut self) -> &mut Window {
+    pub(crate) fn window_mut(&mut self) -> &mut Window<TsSegment> {
         &mut self.window
     }
 

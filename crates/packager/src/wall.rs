@@ -41,6 +41,11 @@ impl WallMapping {
         }
     }
 
+    /// Milliseconds that the wall clock is ahead of media time.
+    pub(crate) fn offset_ms(&self) -> i64 {
+        self.offset_ms
+    }
+
     /// The wall clock of a media time.
     pub(crate) fn wall(&self, media: MediaTime) -> WallTime {
         WallTime::from_unix_millis(media.millis().saturating_add(self.offset_ms))

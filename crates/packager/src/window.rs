@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use headwater_media::MediaTime;
 
-use crate::snapshot::{TsRendition, TsSegment};
+use crate::snapshot::{Rendition, Segment};
 
 /// A playlist always lists at least this many target durations (8216bis 6.2.2).
 const TARGET_DURATIONS_LISTED_MIN: u64 = 3;
@@ -24,17 +24,17 @@ pub struct Numbering {
 
 /// The sliding window of one rendition.
 #[derive(Debug)]
-pub(crate) struct Window {
+pub(crate) struct Window<S> {
     length: Duration,
     next_sequence: u64,
     discontinuity_sequence: u64,
-    listed: VecDeque<Arc<TsSegment>>,
+    listed: VecDeque<Arc<S>>,
     /// Delisted segments with the time from which nobody may count on them.
-    retained: VecDeque<(Arc<TsSegment>, Duration)>,
+    retained: VecDeque<(Arc<S>, Duration)>,
 }
 
-impl Window {
-    pub(crate) fn new(length: Duration, numbering: Numbering) -> Window {
+impl<S: Segment> Window<S> {
+    pub(crate) fn new(length: Duration, numbering: Numbering) -> Window<S> {
         Window {
             length,
             next_sequence: numbering.media_sequence.max(1),
@@ -44,27 +44,21 @@ impl Window {
         }
     }
 
-    /// The number that the next segment will bear.
-    pub(crate) fn next_sequence(&self) -> u64 {
-        self.next_sequence
+    /// The oldest listed segment.
+    pub(crate) fn first_listed(&self) -> Option<&Arc<S>> {
+        self.listed.front()
     }
 
-    /// EXT-X-DISCONTINUITY-SEQUENCE that the next segment's successor would have: the start value plus every break so far.
-    pub(crate) fn discontinuities(&self) -> u64 {
-        let listed = self.listed.iter().filter(|segment| segment.discontinuity).count();
-        self.discontinuity_sequence.saturating_add(listed as u64)
-    }
-
-    /// Lists a segment that bears [`Window::next_sequence`], delists what no longer belongs, forgets what has been kept long enough.
-    pub(crate) fn push(&mut self, segment: TsSegment, target_duration: u32, now: Duration) {
-        debug_assert_eq!(segment.sequence, self.next_sequence, "numbers count by one");
+    /// Lists a segment that bears the next number, delists what no longer belongs, forgets what has been kept long enough.
+    pub(crate) fn push(&mut self, segment: S, target_duration: u32, now: Duration) {
+        debug_assert_eq!(segment.sequence(), self.next_sequence, "numbers count by one");
         self.next_sequence = self.next_sequence.saturating_add(1);
         self.listed.push_back(Arc::new(segment));
         let least = Duration::from_secs(u64::from(target_duration) * TARGET_DURATIONS_LISTED_MIN);
         let keep = self.length.max(least);
-        let mut total: Duration = self.listed.iter().map(|segment| span(segment.duration)).sum();
+        let mut total: Duration = self.listed.iter().map(|segment| span(segment.duration())).sum();
         while let Some(first) = self.listed.front() {
-            let rest = total.saturating_sub(span(first.duration));
+            let rest = total.saturating_sub(span(first.duration()));
             if rest < keep {
                 break;
             }
@@ -76,7 +70,7 @@ impl Window {
 
     /// Delists everything (a new publication must not start with the pictures of the one before); it stays fetchable.
     pub(crate) fn delist_all(&mut self, now: Duration) {
-        let total = self.listed.iter().map(|segment| span(segment.duration)).sum();
+        let total = self.listed.iter().map(|segment| span(segment.duration())).sum();
         while !self.listed.is_empty() {
             self.delist_first(now, total);
         }
@@ -89,14 +83,9 @@ impl Window {
         }
     }
 
-    /// True when nothing is listed.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.listed.is_empty()
-    }
-
     /// What readers see.
-    pub(crate) fn rendition(&self, target_duration: u32) -> TsRendition {
-        TsRendition {
+    pub(crate) fn rendition(&self, target_duration: u32) -> Rendition<S> {
+        Rendition {
             target_duration,
             discontinuity_sequence: self.discontinuity_sequence,
             listed: self.listed.iter().cloned().collect(),
@@ -106,12 +95,12 @@ impl Window {
 
     fn delist_first(&mut self, now: Duration, playlist: Duration) {
         let Some(first) = self.listed.pop_front() else { return };
-        if first.discontinuity {
+        if first.discontinuity() {
             // The tag line leaves with its segment (8216bis 4.4.3.3).
             self.discontinuity_sequence = self.discontinuity_sequence.saturating_add(1);
         }
         // A removed segment stays available for its own duration plus that of the longest playlist that listed it (8216bis 6.2.2).
-        let until = now.saturating_add(span(first.duration)).saturating_add(playlist);
+        let until = now.saturating_add(span(first.duration())).saturating_add(playlist);
         self.retained.push_back((first, until));
     }
 }
@@ -127,10 +116,11 @@ mod tests {
     use headwater_media::{Timescale, WallTime};
 
     use super::*;
+    use crate::snapshot::TsSegment;
 
-    fn push(window: &mut Window, seconds: i64, discontinuity: bool, now: u64) {
+    fn push(window: &mut Window<TsSegment>, seconds: i64, discontinuity: bool, now: u64) {
         let segment = TsSegment {
-            sequence: window.next_sequence(),
+            sequence: window.next_sequence,
             start: MediaTime::new(0, Timescale::MPEG),
             duration: MediaTime::new(seconds * 90_000, Timescale::MPEG),
             program_date_time: WallTime::from_unix_millis(0),
@@ -141,7 +131,7 @@ mod tests {
         window.push(segment, 2, Duration::from_secs(now));
     }
 
-    fn window(seconds: u64) -> Window {
+    fn window(seconds: u64) -> Window<TsSegment> {
         let numbering = Numbering { media_sequence: 100, discontinuity_sequence: 7, resumed: false };
         Window::new(Duration::from_secs(seconds), numbering)
     }
@@ -178,11 +168,11 @@ mod tests {
         push(&mut window, 2, false, 0);
         push(&mut window, 2, true, 2);
         push(&mut window, 2, false, 4);
-        assert_eq!((window.rendition(2).discontinuity_sequence, window.discontinuities()), (7, 8));
+        assert_eq!(window.rendition(2).discontinuity_sequence, 7);
         push(&mut window, 2, false, 6);
         assert_eq!(window.rendition(2).discontinuity_sequence, 7, "the segment without the tag left");
         push(&mut window, 2, false, 8);
-        assert_eq!((window.rendition(2).discontinuity_sequence, window.discontinuities()), (8, 8));
+        assert_eq!(window.rendition(2).discontinuity_sequence, 8);
     }
 
     #[test]
@@ -193,10 +183,10 @@ mod tests {
         }
         window.delist_all(Duration::from_secs(10));
         let rendition = window.rendition(2);
-        assert!(rendition.listed.is_empty() && window.is_empty());
+        assert!(rendition.listed.is_empty());
         assert_eq!((rendition.retained.len(), rendition.discontinuity_sequence), (5, 8));
         assert!(rendition.segment(104).is_some());
-        assert_eq!(window.next_sequence(), 105);
+        assert_eq!(window.next_sequence, 105);
         window.forget(Duration::from_secs(22));
         assert!(window.rendition(2).retained.is_empty());
     }

@@ -98,6 +98,9 @@ pub struct Http {
     /// How long the first playlist of a starting stream is waited for.
     #[serde(deserialize_with = "duration_within::<0, 60_000, _>", serialize_with = "duration_out")]
     pub hold_timeout: Duration,
+    /// Scheme and host by which players reach this listener, e.g. "https://cdn.example.com"; empty: http and the Host that
+    /// each request names. DASH's clock has to be an absolute URL.
+    pub public_url: String,
     /// How long a shutdown waits for running responses.
     #[serde(deserialize_with = "duration_within::<0, 600_000, _>", serialize_with = "duration_out")]
     pub drain_timeout: Duration,
@@ -173,6 +176,10 @@ pub struct App {
 pub struct Outputs {
     /// HLS with MPEG-TS segments.
     pub hls: bool,
+    /// HLS with CMAF segments.
+    pub llhls: bool,
+    /// DASH, with the same CMAF segments.
+    pub dash: bool,
 }
 
 /// `[apps.NAME.outputs]`: an absent key means what `[outputs]` says.
@@ -182,6 +189,12 @@ pub struct AppOutputs {
     /// HLS with MPEG-TS segments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hls: Option<bool>,
+    /// HLS with CMAF segments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub llhls: Option<bool>,
+    /// DASH.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dash: Option<bool>,
 }
 
 /// `[log]`.
@@ -270,6 +283,7 @@ impl Default for Http {
             write_stall_timeout: Duration::from_secs(10),
             response_timeout: Duration::from_secs(300),
             hold_timeout: Duration::from_secs(12),
+            public_url: String::new(),
             drain_timeout: Duration::from_secs(10),
         }
     }
@@ -303,9 +317,16 @@ impl Default for Publish {
     }
 }
 
+impl Outputs {
+    /// CMAF segments are made.
+    pub fn cmaf(self) -> bool {
+        self.llhls || self.dash
+    }
+}
+
 impl Default for Outputs {
     fn default() -> Outputs {
-        Outputs { hls: true }
+        Outputs { hls: true, llhls: true, dash: true }
     }
 }
 
@@ -335,7 +356,11 @@ impl Config {
     /// What is made of the streams of `app`.
     pub fn outputs_for(&self, app: &str) -> Outputs {
         let own = self.apps.get(app).map(|app| app.outputs).unwrap_or_default();
-        Outputs { hls: own.hls.unwrap_or(self.outputs.hls) }
+        Outputs {
+            hls: own.hls.unwrap_or(self.outputs.hls),
+            llhls: own.llhls.unwrap_or(self.outputs.llhls),
+            dash: own.dash.unwrap_or(self.outputs.dash),
+        }
     }
 
     /// What one value alone can't show. The first broken rule, as (key, what is wrong and what is allowed).
@@ -371,6 +396,14 @@ impl Config {
             let reason =
                 format!("out of range; at most {max} is allowed, 10s less than http.response_timeout");
             return broken("http.hold_timeout", reason);
+        }
+        let url = http.public_url.trim_end_matches('/');
+        let host = url.strip_prefix("http://").or(url.strip_prefix("https://"));
+        let is_host = |host: &str| {
+            !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+        };
+        if !(url.is_empty() || host.is_some_and(is_host)) {
+            return broken("http.public_url", "not http:// or https:// and a host".to_owned());
         }
         for (index, entry) in self.publish.keys.iter().enumerate() {
             let key = entry.key.expose();

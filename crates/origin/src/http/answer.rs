@@ -5,12 +5,17 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode, Version};
 
 use super::hold::Holder;
-use super::playlist::{self, Kind};
+use super::playlist;
 use super::range::{Range, range};
-use super::response::{Reply, SHORT};
-use super::route::{self, Resource, RouteError, StreamPath};
+use super::response::{NO_STORE, Reply, SHORT};
+use super::route::{self, Rendition, Resource, RouteError, StreamPath};
 use super::{Context, conditional, encoding, page, segment};
+use crate::clock::Clocks;
+use crate::published::Document;
 use crate::registry::Stream;
+
+/// Longest host that an MPD repeats: a DNS name and a port.
+const HOST_BYTES_MAX: usize = 262;
 
 /// The answer to one request.
 pub(super) async fn answer(context: &Context, holder: &Holder<'_>, request: &Request<Incoming>) -> Reply {
@@ -41,16 +46,20 @@ async fn represent(context: &Context, holder: &Holder<'_>, request: &Request<Inc
         (Ok(Resource::Page), Some(page)) => page.reply(gzip),
         (Ok(Resource::Asset(name)), Some(_)) => page::asset(name, gzip),
         (Ok(Resource::Live), Some(_)) => page::live(context),
-        (Ok(Resource::Multivariant(at)), _) => match stream(context, &at) {
-            Some(stream) => playlist::playlist(holder, &stream, Kind::Multivariant, gzip).await,
+        (Ok(Resource::Time), _) => time(),
+        (Ok(Resource::Document(at, document)), _) => match stream(context, &at, document.into()) {
+            Some(stream) => {
+                let clock_url = (document == Document::Mpd).then(|| clock_url(context, request)).flatten();
+                playlist::document(holder, &stream, document, clock_url.as_deref(), gzip).await
+            }
             None => Reply::not_found("no such stream\n"),
         },
-        (Ok(Resource::MediaPlaylist(at)), _) => match stream(context, &at) {
-            Some(stream) => playlist::playlist(holder, &stream, Kind::Media, gzip).await,
+        (Ok(Resource::Segment(at, rendition, sequence)), _) => match stream(context, &at, rendition.into()) {
+            Some(stream) => segment::segment(holder, &stream, rendition, sequence).await,
             None => Reply::not_found("no such stream\n"),
         },
-        (Ok(Resource::Segment(at, sequence)), _) => match stream(context, &at) {
-            Some(stream) => segment::segment(holder, &stream, sequence).await,
+        (Ok(Resource::Init(at, kind, hash)), _) => match stream(context, &at, Output::Cmaf) {
+            Some(stream) => segment::init(&stream, kind, hash),
             None => Reply::not_found("no such stream\n"),
         },
         (Ok(Resource::Page | Resource::Asset(_) | Resource::Live), None) | (Err(_), _) => {
@@ -59,12 +68,66 @@ async fn represent(context: &Context, holder: &Holder<'_>, request: &Request<Inc
     }
 }
 
-/// The stream, when it exists and its app has HLS switched on.
-fn stream(context: &Context, at: &StreamPath<'_>) -> Option<std::sync::Arc<Stream>> {
-    if !context.config.outputs_for(at.app).hls {
+/// Which switch of `[outputs]` a resource depends on.
+#[derive(Debug, Clone, Copy)]
+enum Output {
+    Hls,
+    Llhls,
+    Dash,
+    /// Media that more than one of them lists.
+    Cmaf,
+}
+
+impl From<Document> for Output {
+    fn from(document: Document) -> Output {
+        match document {
+            Document::TsMultivariant | Document::TsMedia => Output::Hls,
+            Document::CmafMultivariant | Document::CmafMedia(_) => Output::Llhls,
+            Document::Mpd => Output::Dash,
+        }
+    }
+}
+
+impl From<Rendition> for Output {
+    fn from(rendition: Rendition) -> Output {
+        match rendition {
+            Rendition::Ts => Output::Hls,
+            Rendition::Cmaf(_) => Output::Cmaf,
+        }
+    }
+}
+
+/// The stream, when it exists and its app has the output switched on.
+fn stream(context: &Context, at: &StreamPath<'_>, output: Output) -> Option<std::sync::Arc<Stream>> {
+    let outputs = context.config.outputs_for(at.app);
+    let is_on = match output {
+        Output::Hls => outputs.hls,
+        Output::Llhls => outputs.llhls,
+        Output::Dash => outputs.dash,
+        Output::Cmaf => outputs.cmaf(),
+    };
+    if !is_on {
         return None;
     }
     context.registry.stream(at.app, at.stream)
+}
+
+/// The wall clock as ISO 8601 with milliseconds, for `urn:mpeg:dash:utc:http-iso:2014`.
+fn time() -> Reply {
+    let now = Clocks::start().wall().to_string();
+    Reply::new(StatusCode::OK, HeaderValue::from_static("text/plain; charset=utf-8"), NO_STORE, now.into())
+}
+
+/// Where this server's clock is for whoever asked: the configured address, else the host that the request names.
+fn clock_url(context: &Context, request: &Request<Incoming>) -> Option<String> {
+    let configured = context.config.http.public_url.trim_end_matches('/');
+    if !configured.is_empty() {
+        return Some(format!("{configured}/time"));
+    }
+    let host = text(request.headers(), header::HOST)?;
+    let is_plain = host.len() <= HOST_BYTES_MAX
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    (is_plain && !host.is_empty()).then(|| format!("http://{host}/time"))
 }
 
 /// Deterministic for the URL, so a cache may keep it for a moment.

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
+use headwater_media::TrackKind;
+
 use crate::names;
+use crate::published::Document;
 
 /// Longest path in bytes, before decoding. Names make some 500; the rest is room for what caches may put in front.
 pub(super) const PATH_BYTES_MAX: usize = 2_048;
@@ -16,12 +19,24 @@ pub(super) enum Resource<'a> {
     Asset(&'a str),
     /// `/api/v1/live`: what the page lists.
     Live,
-    /// `/{app}/{stream}/index.m3u8` and its aliases: the multivariant playlist of the MPEG-TS packaging.
-    Multivariant(StreamPath<'a>),
-    /// `/{app}/{stream}/ts/media.m3u8`.
-    MediaPlaylist(StreamPath<'a>),
-    /// `/{app}/{stream}/ts/{sequence}.ts`.
-    Segment(StreamPath<'a>, u64),
+    /// `/time`: the clock for DASH's UTCTiming.
+    Time,
+    /// A playlist or an MPD: `/{app}/{stream}/index.m3u8` and its aliases, `llhls.m3u8`, `manifest.mpd`, `/{app}/{stream}.mpd`,
+    /// `ts/media.m3u8`, `video/media.m3u8`, `audio/media.m3u8`.
+    Document(StreamPath<'a>, Document),
+    /// `/{app}/{stream}/ts/{sequence}.ts`, `video/{sequence}.m4s`, `audio/{sequence}.m4s`.
+    Segment(StreamPath<'a>, Rendition, u64),
+    /// `/{app}/{stream}/video/init-{hash}.mp4`, likewise for audio.
+    Init(StreamPath<'a>, TrackKind, &'a str),
+}
+
+/// A rendition by its place in paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rendition {
+    /// `ts`: all tracks in MPEG-TS.
+    Ts,
+    /// `video` and `audio`: one track in CMAF.
+    Cmaf(TrackKind),
 }
 
 /// A stream's name, as valid as its publisher's had to be.
@@ -95,6 +110,7 @@ pub(super) fn resource(path: &str) -> Result<Resource<'_>, RouteError> {
     match path {
         "/" => return Ok(Resource::Page),
         "/api/v1/live" => return Ok(Resource::Live),
+        "/time" => return Ok(Resource::Time),
         _ => {}
     }
     if let Some(name) = path.strip_prefix("/assets/") {
@@ -105,31 +121,70 @@ pub(super) fn resource(path: &str) -> Result<Resource<'_>, RouteError> {
     let (stem, extension) = file.rsplit_once('.').ok_or(RouteError::Unknown)?;
     let resource = match extension {
         "m3u8" => playlist(folder, stem),
-        "ts" => segment(folder, stem),
+        "ts" | "m4s" => segment(folder, stem, extension),
+        "mp4" => init(folder, stem),
+        "mpd" => mpd(folder, stem),
         _ => None,
     };
     resource.ok_or(RouteError::Unknown)
 }
 
 fn playlist<'a>(folder: &'a str, stem: &'a str) -> Option<Resource<'a>> {
+    let document = |at, document| Resource::Document(at, document);
     match stem {
-        "media" => stream_path(folder.strip_suffix("/ts")?).map(Resource::MediaPlaylist),
+        "media" => {
+            let (stream, rendition) = folder.rsplit_once('/')?;
+            let kind = match rendition {
+                "ts" => Document::TsMedia,
+                "video" => Document::CmafMedia(TrackKind::Video),
+                "audio" => Document::CmafMedia(TrackKind::Audio),
+                _ => return None,
+            };
+            stream_path(stream).map(|at| document(at, kind))
+        }
         // `/live/index.m3u8` is the alias of a stream named "index": a playlist of that name needs app and stream in front.
         "index" | "playlist" | "master" if folder.contains('/') => {
-            stream_path(folder).map(Resource::Multivariant)
+            stream_path(folder).map(|at| document(at, Document::TsMultivariant))
         }
-        // The name of a playlist of another packaging, not a stream's alias.
-        "llhls" if folder.contains('/') => None,
-        _ => valid(folder, stem).map(Resource::Multivariant),
+        "llhls" if folder.contains('/') => {
+            stream_path(folder).map(|at| document(at, Document::CmafMultivariant))
+        }
+        _ => valid(folder, stem).map(|at| document(at, Document::TsMultivariant)),
     }
 }
 
-fn segment<'a>(folder: &'a str, stem: &'a str) -> Option<Resource<'a>> {
-    let stream = stream_path(folder.strip_suffix("/ts")?)?;
+fn mpd<'a>(folder: &'a str, stem: &'a str) -> Option<Resource<'a>> {
+    let at = match stem {
+        "manifest" if folder.contains('/') => stream_path(folder),
+        // The name of another MPD, not a stream's alias.
+        "ll" if folder.contains('/') => None,
+        _ => valid(folder, stem),
+    };
+    at.map(|at| Resource::Document(at, Document::Mpd))
+}
+
+fn segment<'a>(folder: &'a str, stem: &'a str, extension: &str) -> Option<Resource<'a>> {
+    let (stream, rendition) = folder.rsplit_once('/')?;
+    let rendition = match (rendition, extension) {
+        ("ts", "ts") => Rendition::Ts,
+        ("video", "m4s") => Rendition::Cmaf(TrackKind::Video),
+        ("audio", "m4s") => Rendition::Cmaf(TrackKind::Audio),
+        _ => return None,
+    };
     // One number has one name: no sign, no leading zero.
     let canonical = stem.bytes().all(|b| b.is_ascii_digit()) && (stem == "0" || !stem.starts_with('0'));
     let sequence = stem.parse().ok().filter(|_| canonical)?;
-    Some(Resource::Segment(stream, sequence))
+    Some(Resource::Segment(stream_path(stream)?, rendition, sequence))
+}
+
+fn init<'a>(folder: &'a str, stem: &'a str) -> Option<Resource<'a>> {
+    let (stream, rendition) = folder.rsplit_once('/')?;
+    let kind = match rendition {
+        "video" => TrackKind::Video,
+        "audio" => TrackKind::Audio,
+        _ => return None,
+    };
+    Some(Resource::Init(stream_path(stream)?, kind, stem.strip_prefix("init-")?))
 }
 
 /// `app/stream` or `app/app/stream`.
@@ -154,9 +209,26 @@ mod tests {
             Resource::Page => "page".to_owned(),
             Resource::Asset(name) => format!("asset {name}"),
             Resource::Live => "live".to_owned(),
-            Resource::Multivariant(at) => format!("multivariant {} {}", at.app, at.stream),
-            Resource::MediaPlaylist(at) => format!("media {} {}", at.app, at.stream),
-            Resource::Segment(at, sequence) => format!("segment {} {} {sequence}", at.app, at.stream),
+            Resource::Time => "time".to_owned(),
+            Resource::Document(at, document) => {
+                let document = match document {
+                    Document::TsMultivariant => "multivariant",
+                    Document::TsMedia => "media",
+                    Document::CmafMultivariant => "llhls",
+                    Document::CmafMedia(TrackKind::Video) => "video",
+                    Document::CmafMedia(TrackKind::Audio) => "audio",
+                    Document::Mpd => "mpd",
+                };
+                format!("{document} {} {}", at.app, at.stream)
+            }
+            Resource::Segment(at, rendition, sequence) => {
+                let rendition = match rendition {
+                    Rendition::Ts => "segment".to_owned(),
+                    Rendition::Cmaf(kind) => format!("{kind} segment"),
+                };
+                format!("{rendition} {} {} {sequence}", at.app, at.stream)
+            }
+            Resource::Init(at, kind, hash) => format!("{kind} init {} {} {hash}", at.app, at.stream),
         })
     }
 
@@ -178,6 +250,19 @@ mod tests {
             ("/live/cam/ts/0.ts", "segment live cam 0"),
             ("/live/cam/ts/18446744073709551615.ts", "segment live cam 18446744073709551615"),
             ("/live/eu/cam/ts/7.ts", "segment live/eu cam 7"),
+            ("/time", "time"),
+            ("/live/cam/llhls.m3u8", "llhls live cam"),
+            ("/live/eu/cam/llhls.m3u8", "llhls live/eu cam"),
+            ("/live/cam/video/media.m3u8", "video live cam"),
+            ("/live/cam/audio/media.m3u8", "audio live cam"),
+            ("/live/cam/video/7.m4s", "video segment live cam 7"),
+            ("/live/eu/cam/audio/7.m4s", "audio segment live/eu cam 7"),
+            ("/live/cam/video/init-0123abcd.mp4", "video init live cam 0123abcd"),
+            ("/live/cam/audio/init-0123abcd.mp4", "audio init live cam 0123abcd"),
+            ("/live/cam/manifest.mpd", "mpd live cam"),
+            ("/live/eu/cam/manifest.mpd", "mpd live/eu cam"),
+            ("/live/cam.mpd", "mpd live cam"),
+            ("/live/manifest.mpd", "mpd live manifest"),
             // Names with dots, and names that are words of ours.
             ("/live/cam.1.m3u8", "multivariant live cam.1"),
             ("/live/index.m3u8", "multivariant live index"),
@@ -233,9 +318,7 @@ mod tests {
             ("/live//index.m3u8", Unknown),
             ("/live/.m3u8", Unknown),
             ("/cam.m3u8", Unknown),
-            ("/live/cam/llhls.m3u8", Unknown),
             ("/live/cam/media.m3u8", Unknown),
-            ("/live/cam/manifest.mpd", Unknown),
             ("/live/cam.ts", Unknown),
             ("/live/cam/1.ts", Unknown),
             ("/live/cam/ts/01.ts", Unknown),
@@ -269,7 +352,7 @@ mod tests {
             if let Ok(decoded) = decode(&path) {
                 prop_assert!(!decoded.split('/').any(|c| c == ".."));
                 let resource = resource(&decoded);
-                if let Ok(Resource::Multivariant(at) | Resource::MediaPlaylist(at) | Resource::Segment(at, _)) = resource {
+                if let Ok(Resource::Document(at, _) | Resource::Segment(at, _, _) | Resource::Init(at, _, _)) = resource {
                     prop_assert!(names::is_app(at.app) && names::is_stream(at.stream));
                 }
                 if !path.contains('%') {

@@ -52,7 +52,7 @@ impl Context {
     }
 }
 
-/// Accepts publishers until `shutdown` turns true, then waits for their connections to end, [`DRAIN_MAX`] at most.
+/// Accepts publishers until `shutdown` turns true, then waits for their connections to end, 3 s at most.
 pub async fn serve(listener: TcpListener, context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
