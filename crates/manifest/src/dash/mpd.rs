@@ -21,7 +21,7 @@ use super::{PERIOD_CONTINUITY, PROFILES, RenderError, UTC_TIMING_HTTP_ISO};
 pub struct Mpd<'a, T> {
     /// @availabilityStartTime: where Period@start counts from; constant for the life of the MPD's URL.
     pub availability_start_time: WallTime,
-    /// @publishTime: when this version was made; changes exactly when anything else does ([D] 5.3.1.2).
+    /// @publishTime: when this version was made; changes exactly when anything else does (DASH 5.3.1.2).
     pub publish_time: WallTime,
     /// @minimumUpdatePeriod: about one segment, dash.js asks once a second at most. Not written once [`Mpd::ended`].
     pub minimum_update_period: Duration,
@@ -34,7 +34,7 @@ pub struct Mpd<'a, T> {
     /// @maxSegmentDuration: no segment of any Period is longer. Shaka takes 1 s for absent.
     pub max_segment_duration: Duration,
     /// No segment will be added any more: @type becomes `static`, and @mediaPresentationDuration is this. It counts from
-    /// Period@start 0, not from the first Period: the last Period's start and duration together ([D] 5.3.2.1).
+    /// Period@start 0, not from the first Period: the last Period's start and duration together (DASH 5.3.2.1).
     pub ended: Option<Duration>,
     /// UTCTiming: absolute URL of a clock with milliseconds. GStreamer refuses a relative one.
     pub utc_timing: Option<&'a str>,
@@ -157,8 +157,8 @@ const MPD_BYTES: usize =
 const PERIOD_BYTES: usize = 64 + DECIMAL_BYTES_MAX + 2 * DURATION_BYTES_MAX;
 /// An AdaptationSet's tags and fixed attributes with their longest numbers, without its strings and segments.
 const ADAPTATION_SET_BYTES: usize = 1_024 + PERIOD_CONTINUITY.len() + 12 * DECIMAL_BYTES_MAX;
-/// The longest `<S t="" d="" r=""/>`.
-const SEGMENT_BYTES: usize = 19 + 3 * DECIMAL_BYTES_MAX;
+/// The longest `<S t="" d=""/>`; one with S@r stands for two segments at least, and has less than twice as many.
+const SEGMENT_BYTES: usize = 14 + 2 * DECIMAL_BYTES_MAX;
 
 impl<T> Mpd<'_, T>
 where
@@ -337,7 +337,7 @@ impl Video {
         self.push_frame_rate(out, " maxFrameRate=\"");
     }
 
-    /// `30` or `30000/1001` ([D] FrameRateType), behind `name`.
+    /// `30` or `30000/1001` (DASH FrameRateType), behind `name`.
     fn push_frame_rate(&self, out: &mut Vec<u8>, name: &str) {
         let Some((numerator, denominator)) = self.frame_rate else { return };
         let Some((numerator, denominator)) = lowest_terms(numerator.into(), denominator.into()) else {
@@ -462,7 +462,7 @@ where
     }
 }
 
-/// Segments of one duration that follow one another: one `S` ([D] 5.3.9.6).
+/// Segments of one duration that follow one another: one `S` (DASH 5.3.9.6).
 struct Run {
     t: u64,
     d: u64,
@@ -510,7 +510,7 @@ fn push_duration_attribute(out: &mut Vec<u8>, name: &str, duration: Duration) {
     push_duration(out, duration);
 }
 
-/// `x:y` behind `name` ([D] RatioType).
+/// `x:y` behind `name` (DASH RatioType).
 fn push_ratio(out: &mut Vec<u8>, name: &str, x: u64, y: u64) {
     push(out, name);
     push_u64(out, x);
@@ -832,7 +832,7 @@ mod tests {
             set.template.presentation_time_offset = u64::MAX;
             set.template.start_number = u32::MAX.into();
             set.template.media = "\"\"\"\"\"\"\"\"$Number$\"\"\"\"\"\"\"\"\"\"";
-            set.template.timeline = timeline(&[(u64::MAX, u64::MAX); 30]);
+            set.template.timeline = timeline(&[(u64::MAX, u64::MAX); 300]);
             set.representation.media = Media::Video(Video {
                 width: u32::MAX,
                 height: u32::MAX - 1,

@@ -51,7 +51,7 @@ impl MpdText {
 pub struct PeriodText {
     /// @id.
     pub id: Option<String>,
-    /// @start in microseconds, or what follows from the Period before it ([D] 5.3.2.1).
+    /// @start in microseconds, or what follows from the Period before it (DASH 5.3.2.1).
     pub start_us: Option<i64>,
     /// @duration in microseconds.
     pub duration_us: Option<i64>,
@@ -143,7 +143,7 @@ pub struct SegmentTemplateText {
 }
 
 impl Default for SegmentTemplateText {
-    /// What the attributes are when they are not there ([D] 5.3.9.2.2, 5.3.9.5.3).
+    /// What the attributes are when they are not there (DASH 5.3.9.2.2, 5.3.9.5.3).
     fn default() -> SegmentTemplateText {
         SegmentTemplateText {
             timescale: 1,

@@ -40,7 +40,7 @@ pub(super) fn read(root: &Element, findings: &mut Findings) -> MpdText {
         findings.error("dash 5", "MPD@profiles is missing");
     }
     let mut reader = Reader { findings, representations: 0 };
-    // Where a Period without @start begins: at 0 in a static MPD, else behind the one before it ([D] 5.3.2.1).
+    // Where a Period without @start begins: at 0 in a static MPD, else behind the one before it (DASH 5.3.2.1).
     let mut next_start_us = (!mpd.dynamic).then_some(0);
     for element in root.all("Period") {
         if mpd.periods.len() >= PERIODS_MAX {

@@ -91,7 +91,7 @@ fn check_static(mpd: &MpdText, findings: &mut Findings) {
     else {
         return;
     };
-    // [D] 5.3.2.1: the last Period ends there.
+    // DASH 5.3.2.1: the last Period ends there.
     if duration_us.abs_diff(end_us) > END_TOLERANCE_US {
         findings.warning(
             "dash 5.9",
@@ -111,7 +111,7 @@ fn check_utc_timing(mpd: &MpdText, findings: &mut Findings) {
             continue;
         };
         if kind.starts_with("http-") {
-            // Several URLs may stand there, separated by white space ([D] 5.8.5.7).
+            // Several URLs may stand there, separated by white space (DASH 5.8.5.7).
             for url in value.split_whitespace() {
                 if !url.starts_with("http://") && !url.starts_with("https://") {
                     let url = excerpt(url);

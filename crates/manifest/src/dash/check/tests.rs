@@ -587,6 +587,13 @@ fn faults_that_bring_others() {
             "32 bits",
         ),
         (
+            "the last end beyond 64 bits",
+            vec![with(&base(), "t=\"1800000\" d=\"180000\" r=\"6\"", "t=\"18446744073709551615\" d=\"1\"")],
+            Error,
+            "dash 5.2",
+            "beyond 64 bits",
+        ),
+        (
             "too many Periods",
             vec![mpd(LIVE, 9, &"<Period/>".repeat(read::PERIODS_MAX + 1))],
             Error,

@@ -135,7 +135,7 @@ const NAME_BYTES_MAX: usize = 8_192;
 /// Widest `%0Nd` that is written: no number has more digits.
 const WIDTH_MAX: usize = 20;
 
-/// What a template's identifiers stand for ([D] 5.3.9.4.4).
+/// What a template's identifiers stand for (DASH 5.3.9.4.4).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TemplateValues<'a> {
     pub(super) representation_id: &'a str,

@@ -234,7 +234,7 @@ impl Tree {
     }
 }
 
-/// The namespace of every MPD edition ([D] annex B).
+/// The namespace of every MPD edition (DASH annex B).
 const NAMESPACE: &str = "urn:mpeg:dash:schema:mpd:2011";
 
 fn check_root(local: &str, prefix: Option<&str>, start: &BytesStart<'_>) -> Result<(), String> {
