@@ -98,7 +98,7 @@ pub struct Http {
     /// How long the first playlist of a starting stream is waited for.
     #[serde(deserialize_with = "duration_within::<0, 60_000, _>", serialize_with = "duration_out")]
     pub hold_timeout: Duration,
-    /// Scheme and host by which players reach this listener, e.g. "https://cdn.example.com"; empty: http and the Host that
+    /// Scheme and host by which players reach this listener, e.g. `https://cdn.example.com`; empty: http and the Host that
     /// each request names. DASH's clock has to be an absolute URL.
     pub public_url: String,
     /// How long a shutdown waits for running responses.
