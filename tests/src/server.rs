@@ -69,7 +69,9 @@ impl Headwater {
             "[rtmp]\nlisten = \"127.0.0.1:{rtmp}\"\n[http]\nlisten = \"127.0.0.1:{http}\"\n\
              [admin]\nlisten = \"127.0.0.1:{admin}\"\n"
         );
-        std::fs::write(&path, listen + configuration).expect("a configuration file in the test's folder");
+        // The test's part first: keys outside tables stand before the first table.
+        std::fs::write(&path, format!("{configuration}\n{listen}"))
+            .expect("a configuration file in the test's folder");
         let mut command = Command::new(binary());
         command.arg("serve").arg("--config").arg(&path);
         // A developer's own settings would override the file's.
