@@ -24,8 +24,8 @@ const STALL: Duration = Duration::from_millis(900);
 /// four frames of AAC, less than anything one would overlook.
 const HOLE_NS: u64 = 150_000_000;
 
-/// VLC may lose one picture or sound buffer in so many. A clock reference that is wrong makes it late for good and loses
-/// nearly all of them; two cores that compile beside it cost it 10 of 188 of ffmpeg's own stream.
+/// VLC may lose one picture or sound buffer in so many. Seen once: 10 of 188 pictures of ffmpeg's own stream, the three tests
+/// of `players` running side by side. Why is not known, and neither is how many a wrong clock reference would cost.
 const VLC_LOSS_ONE_IN: u64 = 3;
 
 /// What a player did.
