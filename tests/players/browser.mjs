@@ -1,19 +1,18 @@
-// Plays an HLS URL in headless Chromium and prints what happened as one line of JSON.
+// Plays a live URL in headless Chromium and prints what happened as one line of JSON.
 //
-//   node browser.mjs hls.js|native URL SECONDS SCREENSHOT.png
+//   node browser.mjs hls.js|shaka|dash.js|mpegts.js|native URL SECONDS SCREENSHOT.png
 //
-// hls.js: the player from npm. native: Chromium's own HLS player (`video.src`). Both run on a page of another origin
-// than the media, so a missing CORS header shows. SECONDS count from the first moving picture.
-import { createServer } from 'node:http';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+// hls.js, shaka (HLS and DASH), dash.js and mpegts.js (FLV over HTTP or WebSocket, and MPEG-TS): the players from npm, with the
+// settings they come with. native: Chromium's own player (`video.src`). All run on a page of another origin than the media, so a
+// missing CORS header shows. SECONDS count from the first moving picture.
+import { writeFile } from 'node:fs/promises';
+import { launch } from './chromium.mjs';
+import { SCRIPTS, serve_page, start_player } from './players.mjs';
 
 const [mode, url, secondsText, screenshot] = process.argv.slice(2);
 const seconds = Number(secondsText);
-if (!['hls.js', 'native'].includes(mode) || !url || !(seconds > 0) || !screenshot) {
-  console.error('usage: node browser.mjs hls.js|native URL SECONDS SCREENSHOT.png');
+if (!(mode in SCRIPTS) || !url || !(seconds > 0) || !screenshot) {
+  console.error('usage: node browser.mjs hls.js|shaka|dash.js|mpegts.js|native URL SECONDS SCREENSHOT.png');
   process.exit(2);
 }
 
@@ -22,43 +21,31 @@ const START_MS_MAX = 30_000;
 
 const SCREENSHOT_MS_MAX = 10_000;
 
-const page_html = `<!doctype html><meta charset="utf-8"><title>player</title>
-<style>body { margin: 0; background: #222 } video { width: 854px; height: 480px }</style>
-<video id="video" muted playsinline></video><script src="/hls.js"></script>`;
+// The last of them matter when a player stands still.
+const REQUESTS_SHOWN_MAX = 60;
 
-const server = createServer(async (request, response) => {
-  if (request.url === '/hls.js') {
-    response.setHeader('content-type', 'text/javascript');
-    response.end(await readFile(new URL('node_modules/hls.js/dist/hls.js', import.meta.url)));
-  } else if (request.url === '/') {
-    response.setHeader('content-type', 'text/html');
-    response.end(page_html);
-  } else {
-    // The browser asks for an icon.
-    response.statusCode = 204;
-    response.end();
-  }
-});
-await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-
-const profile = await mkdtemp(join(tmpdir(), 'headwater-chromium-'));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  headless: true,
+const server = await serve_page(
+  [mode], '<video id="video" muted playsinline style="width: 854px; height: 480px"></video>');
+const browser = await launch({
   viewport: { width: 854, height: 480 },
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required', '--mute-audio',
-  ],
+  args: ['--autoplay-policy=no-user-gesture-required'],
 });
 
 let report;
 const console_lines = [];
+// Every request of the page with its answer, to see what a player that stands still was waiting for.
+const requests = [];
 try {
-  const page = context.pages()[0] ?? (await context.newPage());
+  const { page } = browser;
   page.on('console', (message) => console_lines.push(message.text()));
+  const page_began = performance.now();
+  page.on('response', (response) => requests.push(
+    `${((performance.now() - page_began) / 1000).toFixed(1)} s: ${response.status()} ${response.url()}`));
+  page.on('requestfailed', (request) => requests.push(
+    `${((performance.now() - page_began) / 1000).toFixed(1)} s: ${request.failure()?.errorText} ${request.url()}`));
   page.on('pageerror', (error) => console_lines.push(`page error: ${error.message}`));
-  await page.goto(`http://127.0.0.1:${server.address().port}/`);
+  await page.goto(server.address);
+  await page.evaluate(`window.start_player = ${start_player}`);
   report = await page.evaluate(play, { mode, url, seconds, start_ms_max: START_MS_MAX });
   const { picture } = report;
   delete report.picture;
@@ -72,11 +59,12 @@ try {
 } catch (error) {
   report = { fatal: [`runner: ${error.message}`] };
 } finally {
-  await context.close();
+  await browser.close();
   server.close();
-  await rm(profile, { recursive: true, force: true });
 }
-console.log(JSON.stringify({ player: mode, url, ...report, screenshot, console: console_lines.slice(0, 20) }));
+console.log(JSON.stringify({
+  player: mode, url, ...report, screenshot, console: console_lines.slice(0, 20), requests: requests.slice(-REQUESTS_SHOWN_MAX),
+}));
 
 // Runs in the page.
 async function play({ mode, url, seconds, start_ms_max }) {
@@ -84,7 +72,7 @@ async function play({ mode, url, seconds, start_ms_max }) {
   const began = performance.now();
   const now = () => Math.round(performance.now() - began);
   const report = {
-    fatal: [], errors: [], stalls: [], jumps: [], start_ms: null, played_seconds: 0, frames: 0, dropped: 0,
+    fatal: [], errors: [], stalls: [], jumps: [], details: [], start_ms: null, played_seconds: 0, frames: 0, dropped: 0,
     pictures: 0, frame_gap_ms_max: 0, media_time_backwards: 0, latency_seconds: null, width: 0, height: 0, version: null,
   };
   const started = () => report.start_ms !== null;
@@ -112,29 +100,17 @@ async function play({ mode, url, seconds, start_ms_max }) {
     video.requestVideoFrameCallback(on_frame);
   };
 
-  let hls = null;
-  if (mode === 'hls.js') {
-    report.version = Hls.version;
-    hls = new Hls({ debug: false });
-    hls.on(Hls.Events.ERROR, (_, data) => {
-      const text = `${data.type}/${data.details}${data.reason ? `: ${data.reason}` : ''}${
-        data.response ? ` (${data.response.code} ${data.frag?.relurl ?? data.url ?? ''})` : ''}`;
-      if (data.fatal) report.fatal.push(text);
-      else if (started()) {
-        report.errors.push({ text, at_ms: now() });
-        if (data.details === 'bufferStalledError') report.stalls.push({ event: data.details, at_ms: now(), media: video.currentTime });
-      }
-    });
-    hls.loadSource(url);
-    hls.attachMedia(video);
-  } else {
-    // Without it a canvas may not look at pictures from another origin.
-    video.crossOrigin = 'anonymous';
-    report.version = navigator.userAgent.match(/Chrome\/\S+/)?.[0] ?? null;
-    report.can_play = video.canPlayType('application/vnd.apple.mpegurl');
-    video.src = url;
-  }
-  video.play().catch((error) => report.errors.push({ text: `play(): ${error.message}`, at_ms: now() }));
+  const player = await window.start_player({
+    mode, video, url,
+    fatal: (text) => report.fatal.push(text),
+    error: (text) => {
+      // What hls.js says while it starts is its own affair, but for a play() that fails.
+      if (mode !== 'hls.js' || started() || text.startsWith('play()')) report.errors.push({ text, at_ms: now() });
+    },
+    stalled: (event) => { if (started()) report.stalls.push({ event, at_ms: now(), media: video.currentTime }); },
+  });
+  report.version = player.version;
+  const { latency } = player;
 
   const canvas = document.createElement('canvas');
   canvas.width = 160;
@@ -166,7 +142,7 @@ async function play({ mode, url, seconds, start_ms_max }) {
       continue;
     }
     try { look(); } catch (error) { report.fatal.push(`picture: ${error.message}`); }
-    if (hls !== null && Number.isFinite(hls.latency)) report.latency_seconds = hls.latency;
+    if (Number.isFinite(latency())) report.latency_seconds = latency();
     report.played_seconds = video.currentTime - first_media;
     if (now() - report.start_ms >= seconds * 1000) break;
     // A live stream that ended is not a stall.

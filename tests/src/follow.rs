@@ -17,6 +17,8 @@ pub struct Segment {
     pub discontinuity: bool,
     /// EXTINF in seconds.
     pub seconds: f64,
+    /// The absolute URL of EXT-X-MAP, if one applies.
+    pub map: Option<String>,
     /// What the URL answered.
     pub body: Vec<u8>,
 }
@@ -32,6 +34,8 @@ pub struct Recording {
     pub versions: Vec<(i64, String)>,
     /// The segments by media sequence number.
     pub segments: BTreeMap<u64, Segment>,
+    /// Initialization segments by their URLs.
+    pub inits: BTreeMap<String, Vec<u8>>,
     /// Answers that were not 200 and playlists that made no sense.
     pub failures: Vec<String>,
     /// EXT-X-ENDLIST was seen.
@@ -42,6 +46,21 @@ impl Recording {
     /// The segments in order, one after the other, as one transport stream.
     pub fn transport_stream(&self) -> Vec<u8> {
         self.segments.values().flat_map(|segment| segment.body.iter().copied()).collect()
+    }
+
+    /// Initialization segments and segments of a CMAF track in order, as one file.
+    pub fn track_file(&self) -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut map = &None;
+        for segment in self.segments.values() {
+            if &segment.map != map {
+                map = &segment.map;
+                let init = map.as_ref().and_then(|url| self.inits.get(url));
+                file.extend_from_slice(init.map(Vec::as_slice).unwrap_or_default());
+            }
+            file.extend_from_slice(&segment.body);
+        }
+        file
     }
 
     /// Seconds that the playlists announced in all.
@@ -86,6 +105,7 @@ fn take(recording: &mut Recording, text: &str) {
     let mut sequence = 0_u64;
     let mut seconds = 0.0;
     let mut discontinuity = false;
+    let mut map = None;
     for line in text.lines() {
         if let Some(number) = line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:") {
             match number.parse() {
@@ -94,6 +114,15 @@ fn take(recording: &mut Recording, text: &str) {
             }
         } else if let Some(duration) = line.strip_prefix("#EXTINF:") {
             seconds = duration.split(',').next().and_then(|text| text.parse().ok()).unwrap_or_default();
+        } else if let Some(attributes) = line.strip_prefix("#EXT-X-MAP:") {
+            let uri = attributes.split('"').nth(1).unwrap_or_default();
+            let url = resolve(&recording.media_url, uri);
+            if !recording.inits.contains_key(&url)
+                && let Some(body) = noted(body_of(&url), &mut recording.failures)
+            {
+                recording.inits.insert(url.clone(), body);
+            }
+            map = Some(url);
         } else if line == "#EXT-X-DISCONTINUITY" {
             discontinuity = true;
         } else if line == "#EXT-X-ENDLIST" {
@@ -101,13 +130,9 @@ fn take(recording: &mut Recording, text: &str) {
         } else if !line.starts_with('#') && !line.is_empty() {
             if !recording.segments.contains_key(&sequence) {
                 let url = resolve(&recording.media_url, line);
-                match try_fetch(&url) {
-                    Some(answer) if answer.status == 200 => {
-                        let segment = Segment { url, discontinuity, seconds, body: answer.body };
-                        recording.segments.insert(sequence, segment);
-                    }
-                    Some(answer) => recording.failures.push(format!("{url}: status {}", answer.status)),
-                    None => recording.failures.push(format!("{url}: no answer")),
+                if let Some(body) = noted(body_of(&url), &mut recording.failures) {
+                    let segment = Segment { url, discontinuity, seconds, map: map.clone(), body };
+                    recording.segments.insert(sequence, segment);
                 }
             }
             sequence += 1;
@@ -116,8 +141,25 @@ fn take(recording: &mut Recording, text: &str) {
     }
 }
 
-/// `reference` against the URL of the playlist that holds it.
-fn resolve(base: &str, reference: &str) -> String {
+/// The body of a 200.
+///
+/// # Errors
+/// What came instead.
+pub(crate) fn body_of(url: &str) -> Result<Vec<u8>, String> {
+    match try_fetch(url) {
+        Some(answer) if answer.status == 200 => Ok(answer.body),
+        Some(answer) => Err(format!("{url}: status {}", answer.status)),
+        None => Err(format!("{url}: no answer")),
+    }
+}
+
+/// The value; what came instead goes into `failures`.
+pub(crate) fn noted<T>(outcome: Result<T, String>, failures: &mut Vec<String>) -> Option<T> {
+    outcome.map_err(|failure| failures.push(failure)).ok()
+}
+
+/// `reference` against the URL of the playlist or MPD that holds it.
+pub(crate) fn resolve(base: &str, reference: &str) -> String {
     if reference.contains("://") {
         return reference.to_owned();
     }
@@ -125,7 +167,15 @@ fn resolve(base: &str, reference: &str) -> String {
     let host_end = base.find("://").and_then(|scheme| Some(scheme + 3 + base.get(scheme + 3..)?.find('/')?));
     match host_end {
         Some(end) if reference.starts_with('/') => format!("{}{reference}", &base[..end]),
-        _ => format!("{}/{reference}", base.rsplit_once('/').map_or(base, |(folder, _)| folder)),
+        _ => {
+            let mut folder = base.rsplit_once('/').map_or(base, |(folder, _)| folder);
+            let mut reference = reference;
+            while let Some(rest) = reference.strip_prefix("../") {
+                reference = rest;
+                folder = folder.rsplit_once('/').map_or(folder, |(folder, _)| folder);
+            }
+            format!("{folder}/{reference}")
+        }
     }
 }
 
@@ -139,6 +189,7 @@ mod tests {
             ("http://h:1/live/cam/index.m3u8", "v/1.ts", "http://h:1/live/cam/v/1.ts"),
             ("http://h:1/live/cam/index.m3u8?a=/b", "1.ts", "http://h:1/live/cam/1.ts"),
             ("http://h:1/live/cam/index.m3u8", "/x/1.ts", "http://h:1/x/1.ts"),
+            ("http://h:1/live/cam/v/m.m3u8", "../a/m.m3u8", "http://h:1/live/cam/a/m.m3u8"),
             ("http://h:1/live/cam/index.m3u8", "http://o/1.ts", "http://o/1.ts"),
         ] {
             assert_eq!(resolve(base, reference), expected);

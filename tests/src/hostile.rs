@@ -2,6 +2,8 @@
 //! much memory it took, and clips as tags.
 
 pub mod cases;
+pub mod mutants;
+pub mod row;
 
 use std::path::Path;
 use std::process::Command;
@@ -25,7 +27,8 @@ pub struct Server {
     pub process: Process,
     /// The RTMP port on 127.0.0.1.
     pub rtmp: u16,
-    http: u16,
+    /// The playback port on 127.0.0.1.
+    pub http: u16,
     admin: u16,
 }
 
@@ -36,6 +39,20 @@ impl Server {
     /// # Panics
     /// When it does not become ready.
     pub fn start(scratch: &Scratch, name: &str, variables: &[(&str, &str)], file: &str) -> Server {
+        Server::start_in(scratch, name, variables, file, &[])
+    }
+
+    /// As [`Server::start`], with further variables of the process's environment.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start_in(
+        scratch: &Scratch,
+        name: &str,
+        variables: &[(&str, &str)],
+        file: &str,
+        environment: &[(&str, &str)],
+    ) -> Server {
         let [rtmp, http, admin] = free_ports();
         let path = scratch.join(&format!("{name}.toml"));
         std::fs::write(&path, file).expect("a configuration file in the test's folder");
@@ -50,6 +67,7 @@ impl Server {
             command.env(format!("HEADWATER_{listener}__LISTEN"), format!("127.0.0.1:{port}"));
         }
         command.envs(variables.iter().map(|(key, value)| (format!("HEADWATER_{key}"), value)));
+        command.envs(environment.iter().copied());
         let mut process = Process::start(name, command, scratch);
         wait_for("headwater to be ready", READY, || {
             if let Some(status) = process.status() {
@@ -74,6 +92,13 @@ impl Server {
     /// The multivariant playlist of `live/{name}`.
     pub fn watch_url(&self, name: &str) -> String {
         self.http_url(&format!("/live/{name}/index.m3u8"))
+    }
+
+    /// The playback listener's counters (`/api/v1/status`); null when no answer came.
+    pub fn playback(&self) -> serde_json::Value {
+        let answer = try_fetch(&self.admin_url("/api/v1/status"));
+        let status = answer.and_then(|answer| serde_json::from_slice::<serde_json::Value>(&answer.body).ok());
+        status.map(|status| status["playback"].clone()).unwrap_or_default()
     }
 
     /// `/api/v1/streams`; null when no answer came.
@@ -114,6 +139,14 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Open file descriptors.
+    ///
+    /// # Panics
+    /// When the system does not tell.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("the process runs").count()
     }
 
     /// A field of `/proc/PID/status` in bytes: `VmHWM` is the most memory it ever held, `VmRSS` what it holds now.

@@ -10,17 +10,30 @@
     reason = "a failing test shows what its processes printed"
 )]
 
+pub mod broker;
+pub mod cache;
+pub mod continuous;
 pub mod follow;
+pub mod follow_dash;
+pub mod follow_parts;
+pub mod hook_server;
 pub mod hostile;
+pub mod hostile_http;
 pub mod judge;
+pub mod latency;
 pub mod media;
 pub mod obs;
+pub mod paced;
 pub mod play;
 pub mod process;
 pub mod publish;
+pub mod receiver;
 pub mod reference;
 pub mod rtmp_client;
 pub mod server;
+pub mod soak;
+pub mod tls;
+pub mod watch;
 
 pub use process::{Process, Scratch, wait_for};
 pub use server::Headwater;

@@ -158,7 +158,8 @@ impl Process {
         self.end_within(Duration::ZERO)
     }
 
-    fn end_within(&mut self, grace: Duration) -> ExitStatus {
+    /// Waits for its end, and kills it when `grace` is over.
+    pub fn end_within(&mut self, grace: Duration) -> ExitStatus {
         let started = Instant::now();
         while started.elapsed() < grace {
             if let Some(status) = self.status() {

@@ -359,6 +359,11 @@ impl RtmpClient {
         self.hang_up();
     }
 
+    /// Closes this side without a word.
+    pub fn stop_sending(&self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
     /// Closes this side without a word and waits for the other.
     pub fn hang_up(mut self) {
         let _ = self.socket.shutdown(Shutdown::Write);

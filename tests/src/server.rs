@@ -1,7 +1,7 @@
 //! The server under test: the real binary on free loopback ports, ready when `start` returns.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -58,38 +58,64 @@ impl Headwater {
         Headwater::start_with(scratch, "")
     }
 
-    /// Starts the server with further configuration (TOML, without the three `listen` keys' tables).
+    /// Starts the server with further configuration (TOML, without the three `listen` keys; their tables may be there).
     ///
     /// # Panics
     /// When it does not become ready.
     pub fn start_with(scratch: &Scratch, configuration: &str) -> Headwater {
         let [rtmp, http, admin] = free_ports();
         let path = scratch.join("headwater.toml");
-        let listen = format!(
-            "[rtmp]\nlisten = \"127.0.0.1:{rtmp}\"\n[http]\nlisten = \"127.0.0.1:{http}\"\n\
-             [admin]\nlisten = \"127.0.0.1:{admin}\"\n"
-        );
         // The test's part first: keys outside tables stand before the first table.
-        std::fs::write(&path, format!("{configuration}\n{listen}"))
-            .expect("a configuration file in the test's folder");
+        let mut configuration = format!("{configuration}\n");
+        for (table, port) in [("[rtmp]\n", rtmp), ("[http]\n", http), ("[admin]\n", admin)] {
+            let with_listen = format!("{table}listen = \"127.0.0.1:{port}\"\n");
+            if configuration.contains(table) {
+                configuration = configuration.replacen(table, &with_listen, 1);
+            } else {
+                configuration.push_str(&with_listen);
+            }
+        }
+        std::fs::write(&path, configuration).expect("a configuration file in the test's folder");
+        let process = Self::serve(&path, scratch);
+        let mut server = Headwater { process, rtmp, http, admin };
+        server.wait_until_ready();
+        server
+    }
+
+    /// Ends the server as a shutdown does and starts it with the same configuration, on the same ports.
+    ///
+    /// # Panics
+    /// When it does not end cleanly or does not become ready.
+    pub fn restart(&mut self, scratch: &Scratch) {
+        let status = self.process.stop();
+        assert!(status.success(), "{status}: {}", self.process.log());
+        std::fs::copy(scratch.join("headwater.log"), scratch.join("headwater-before.log"))
+            .expect("its log is kept");
+        self.process = Self::serve(&scratch.join("headwater.toml"), scratch);
+        self.wait_until_ready();
+    }
+
+    fn serve(configuration: &Path, scratch: &Scratch) -> Process {
         let mut command = Command::new(binary());
-        command.arg("serve").arg("--config").arg(&path);
+        command.arg("serve").arg("--config").arg(configuration);
         // A developer's own settings would override the file's.
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADWATER_"))
         {
             command.env_remove(name);
         }
-        let process = Process::start("headwater", command, scratch);
-        let mut server = Headwater { process, rtmp, http, admin };
+        Process::start("headwater", command, scratch)
+    }
+
+    fn wait_until_ready(&mut self) {
+        let url = self.admin_url("/readyz");
         wait_for("headwater to be ready", READY, || {
-            if let Some(status) = server.process.status() {
-                panic!("headwater ended with {status}:\n{}", server.process.log());
+            if let Some(status) = self.process.status() {
+                panic!("headwater ended with {status}:\n{}", self.process.log());
             }
-            let answer = try_fetch(&server.admin_url("/readyz"))?;
+            let answer = try_fetch(&url)?;
             (answer.status == 200).then_some(())
         });
-        server
     }
 
     /// Where a stream is published: `rtmp://127.0.0.1:PORT/live/{name}`.
@@ -102,6 +128,11 @@ impl Headwater {
         self.rtmp
     }
 
+    /// The HTTP port.
+    pub fn http_port(&self) -> u16 {
+        self.http
+    }
+
     /// Where a stream is watched.
     pub fn watch_url(&self, name: &str) -> String {
         self.http_url(&format!("/live/{name}/index.m3u8"))
@@ -112,6 +143,11 @@ impl Headwater {
         format!("http://127.0.0.1:{}{path}", self.http)
     }
 
+    /// Host and port of the playback listener.
+    pub fn http_authority(&self) -> String {
+        format!("127.0.0.1:{}", self.http)
+    }
+
     /// A path of the admin listener.
     pub fn admin_url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.admin)
@@ -120,6 +156,13 @@ impl Headwater {
     /// What `/api/v1/streams` says now.
     pub fn streams(&self) -> Value {
         serde_json::from_slice(&fetch(&self.admin_url("/api/v1/streams")).body).expect("the streams are JSON")
+    }
+
+    /// Requests that the playback listener has had so far.
+    pub fn requests(&self) -> u64 {
+        let status = fetch(&self.admin_url("/api/v1/status")).body;
+        let status: Value = serde_json::from_slice(&status).expect("the status is JSON");
+        status["playback"]["requests"].as_u64().expect("a count of requests")
     }
 
     /// Waits until the stream can be watched and returns its multivariant playlist.
@@ -141,6 +184,16 @@ impl Headwater {
 /// When no answer comes.
 pub fn fetch(url: &str) -> Answer {
     try_fetch(url).unwrap_or_else(|| panic!("no answer from {url}"))
+}
+
+/// DELETE; the status.
+///
+/// # Panics
+/// When no answer comes.
+pub fn delete(url: &str) -> u16 {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER)).build().into();
+    agent.delete(url).call().unwrap_or_else(|error| panic!("{url}: {error}")).status().as_u16()
 }
 
 /// GET, any status; None when no complete answer comes.

@@ -18,8 +18,8 @@ const LAYERS: &[&[&str]] = &[
 const RUNTIMES: &[&str] =
     &["tokio", "mio", "socket2", "hyper", "async-std", "smol", "polling", "rustix", "getrandom"];
 
-/// Test equipment: nothing that ships may use it.
-const DEV_ONLY: &[&str] = &["headwater-testkit", "headwater-xtask", "headwater-tests"];
+/// Test equipment, and the load tool, which is a program of its own: nothing that the server is made of may use them.
+const DEV_ONLY: &[&str] = &["headwater-load", "headwater-testkit", "headwater-xtask", "headwater-tests"];
 
 /// The resolved dependency graph: package name -> names of what it uses outside of its tests.
 struct Graph(BTreeMap<String, BTreeSet<String>>);
@@ -151,6 +151,7 @@ fn the_rule_can_fail() {
         ("sibling values", &[("headwater-media", "headwater-codec", "normal")], Some("beside or above")),
         ("upwards", &[("headwater-manifest", "headwater-packager", "normal")], Some("beside or above")),
         ("test equipment", &[("headwater-origin", "headwater-testkit", "normal")], Some("test equipment")),
+        ("load", &[("headwater-origin", "headwater-load", "normal")], Some("test equipment")),
     ] {
         let violations = Graph::parse(&synthetic(edges)).violations();
         match expected {

@@ -1,9 +1,10 @@
-//! Every access unit that ffmpeg sends for a minute arrives: in order, once, unchanged, in sync.
+//! Every access unit that ffmpeg sends for a minute arrives in every packaging: in order, once, unchanged, in sync.
 
 use std::path::Path;
 use std::time::Duration;
 
-use headwater_tests::{Headwater, Scratch, follow::follow, judge, media, publish};
+use headwater_tests::follow::{Recording, follow};
+use headwater_tests::{Headwater, Scratch, follow_dash, judge, media, publish};
 
 /// The first playlist waits for the second keyframe; a busy machine starts slowly.
 const PLAYABLE: Duration = Duration::from_secs(30);
@@ -39,16 +40,42 @@ fn arrives_whole(scratch: &Scratch, file: &Path) {
     server.wait_until_playable("cam", PLAYABLE);
     // Twice the length: a stream that never ends fails the test below and does not hang it.
     let looks_max = SECONDS * 4;
-    let recording =
-        follow(&server.watch_url("cam"), |recording| recording.versions.len() >= looks_max as usize);
+    let patience = |recording: &Recording| recording.versions.len() >= looks_max as usize;
+    let place = |path: &str| server.http_url(&format!("/live/cam/{path}"));
+    let (ts, video, audio, dash) = std::thread::scope(|scope| {
+        let ts = scope.spawn(|| follow(&server.watch_url("cam"), patience));
+        let video = scope.spawn(|| follow(&place("video/media.m3u8"), patience));
+        let audio = scope.spawn(|| follow(&place("audio/media.m3u8"), patience));
+        let dash = follow_dash::follow(&place("manifest.mpd"), Duration::from_secs(u64::from(SECONDS) * 2));
+        let joined =
+            [ts, video, audio].map(|follower| follower.join().expect("a follower notes what it finds"));
+        let [ts, video, audio] = joined;
+        (ts, video, audio, dash)
+    });
     assert!(ffmpeg.wait(Duration::from_secs(10)).success(), "ffmpeg: {}", ffmpeg.log());
-    assert!(recording.ended, "the stream did not end after ffmpeg said goodbye");
+    let ended = ts.ended && video.ended && audio.ended && dash.ended;
+    assert!(ended, "a stream did not end after ffmpeg said goodbye");
 
-    judge::playlists(&recording);
-    let report = judge::transport_stream(&recording);
+    judge::playlists(&ts);
+    let report = judge::transport_stream(&ts);
     let fidelity = judge::fidelity(file, &report);
     let frames = usize::try_from(SECONDS * 29).unwrap_or(usize::MAX);
     assert!(fidelity.video_received >= frames, "only {} pictures", fidelity.video_received);
     assert!(report.video().any(|picture| picture.pts != picture.dts), "B-frames were part of the test");
-    judge::decodes_silently(scratch, "received", &recording);
+    judge::decodes_silently(scratch, "received", "ts", &ts.transport_stream());
+
+    for recording in [&video, &audio] {
+        judge::playlists(recording);
+    }
+    let (pictures, sound) = (judge::track_file(&video), judge::track_file(&audio));
+    let fidelity = judge::fidelity_cmaf(file, Some(&pictures), Some(&sound));
+    assert!(fidelity.video_received >= frames, "only {} pictures as CMAF", fidelity.video_received);
+    judge::decodes_silently(scratch, "video", "mp4", &video.track_file());
+    judge::decodes_silently(scratch, "audio", "mp4", &audio.track_file());
+
+    judge::mpds(scratch, &dash);
+    assert_eq!(dash.periods.len(), 1, "an undisturbed stream is one Period: {:?}", dash.periods);
+    let (pictures, sound) = (judge::representation(&dash, "video"), judge::representation(&dash, "audio"));
+    let fidelity = judge::fidelity_cmaf(file, Some(&pictures), Some(&sound));
+    assert!(fidelity.video_received >= frames, "only {} pictures in DASH", fidelity.video_received);
 }

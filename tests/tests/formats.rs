@@ -209,7 +209,7 @@ fn arrives_whole(scratch: &Scratch, server: &Headwater, case: &Case) {
     judge::playlists(&recording);
     let report = judge::transport_stream(&recording);
     judge::fidelity(&case.file, &report);
-    judge::decodes_silently(scratch, name, &recording);
+    judge::decodes_silently(scratch, name, "ts", &recording.transport_stream());
     assert_eq!(judge::probed(scratch, name, &recording, FIELDS), case.expected, "{name}");
 }
 
@@ -258,5 +258,5 @@ fn joins(scratch: &Scratch, server: &Headwater, name: &str, file: &Path) {
         fidelity.findings.iter().filter(|finding| !finding.contains("missing before received 0")).collect();
     assert!(others.is_empty(), "{name}: {others:?}");
     assert_eq!(fidelity.video_received, fidelity.video_sent, "{name}");
-    judge::decodes_silently(scratch, name, &recording);
+    judge::decodes_silently(scratch, name, "ts", &recording.transport_stream());
 }

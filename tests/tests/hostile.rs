@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater_tests::follow::{Recording, follow};
-use headwater_tests::hostile::cases::{self, Case, Clip, Outcome, Random};
+use headwater_tests::hostile::cases::{self, Clip};
+use headwater_tests::hostile::mutants::{Random, mutant};
+use headwater_tests::hostile::row::{self, CLOSED, ends};
 use headwater_tests::hostile::{Server, tags};
 use headwater_tests::rtmp_client::{Heard, RtmpClient, Stage};
 use headwater_tests::server::try_fetch;
@@ -14,17 +16,8 @@ use headwater_tests::{Scratch, judge, media, publish, wait_for};
 /// Short, so that silent connections end within the test; long enough for real encoders beside a compiler.
 const HANDSHAKE_TIMEOUT: &str = "2s";
 
-/// A connection that is to end has ended within this: the handshake's timeout, a second of lingering, and a slow machine.
-const CLOSED: Duration = Duration::from_secs(12);
-
 /// A peer that takes no answer is cut off after 10 s without progress; filling the sockets' buffers comes before that.
 const DEAF_CLOSED: Duration = Duration::from_secs(60);
-
-/// Bytes that a connection may get to hear before it is closed: 50 answers and the handshake are 9 KB.
-const ANSWERS_BYTES_MAX: u64 = 64 << 10;
-
-/// From the end of a clip sent at once to its playlist.
-const LISTED: Duration = Duration::from_secs(20);
 
 /// Most memory that the server may ever have held, where it held 46 MiB: about 60 streams of half a megabyte that stay for a
 /// minute, 16 MiB of unfinished messages while they grow, and the process itself.
@@ -49,6 +42,7 @@ fn hostile_publishers_beside_a_healthy_stream() {
     let variables = [
         ("RTMP__HANDSHAKE_TIMEOUT", HANDSHAKE_TIMEOUT),
         ("RTMP__MAX_CONNECTIONS_PER_ADDRESS", per_address.as_str()),
+        ("PUBLISH__TAKEOVER", "refuse"),
         ("PUBLISH__GRACE", "1s"),
         ("PUBLISH__END_DELAY", "500ms"),
     ];
@@ -68,7 +62,7 @@ fn hostile_publishers_beside_a_healthy_stream() {
         let deaf = scope.spawn(|| deaf_publisher(&server));
         for case in cases::all(HEALTHY) {
             let started = Instant::now();
-            if let Err(failure) = run(&server, &case, &clip) {
+            if let Err(failure) = row::run(&server, &case, &clip, "") {
                 failures.push(format!("{}: {failure}", case.name));
             }
             println!("{:>6} ms  {}", started.elapsed().as_millis(), case.name);
@@ -134,94 +128,6 @@ fn plays_on(server: &Server) -> Result<(), String> {
     Ok(())
 }
 
-fn run(server: &Server, case: &Case, clip: &Clip) -> Result<(), String> {
-    let name: String = case.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let mark = server.log_mark();
-    let mut client = RtmpClient::open(server.rtmp, &name);
-    let port = client.local_port();
-    (case.attack)(&mut client, clip)?;
-    let (warnings, expected) = match case.outcome {
-        Outcome::Tolerated { passes } => {
-            client.reach(Stage::Publishing)?;
-            client.send_media(&clip.tags);
-            listed(server, &name)?;
-            client.leave();
-            packaged(server, &name, clip.pictures * passes)?;
-            return match server.warnings(mark, port, 0).as_slice() {
-                [] => Ok(()),
-                warnings => Err(format!("tolerated, but warned of: {warnings:?}")),
-            };
-        }
-        Outcome::Refused { code, says } => {
-            let heard = client.status()?;
-            if heard.level != "error" || heard.code != code || !heard.description.contains(says) {
-                return Err(format!("expected {code} with {says:?}, heard {heard:?}"));
-            }
-            ends(&mut client)?;
-            (server.warnings(mark, port, 1), says)
-        }
-        Outcome::Closed { says } => {
-            ends(&mut client)?;
-            (server.warnings(mark, port, 1), says)
-        }
-    };
-    match warnings.as_slice() {
-        [line] if line.contains(expected) => Ok(()),
-        _ => Err(format!("expected one log line with {expected:?}, found {warnings:#?}")),
-    }
-}
-
-/// The server closes, and has not said much.
-fn ends(client: &mut RtmpClient) -> Result<(), String> {
-    if !client.closes_within(CLOSED) {
-        return Err("the server does not close".to_owned());
-    }
-    if client.received > ANSWERS_BYTES_MAX {
-        return Err(format!("{} bytes of answers", client.received));
-    }
-    Ok(())
-}
-
-/// The clip's segments are listed and can be fetched.
-fn listed(server: &Server, name: &str) -> Result<(), String> {
-    let deadline = Instant::now() + LISTED;
-    let media_url = loop {
-        let answer = try_fetch(&server.watch_url(name)).filter(|answer| answer.status == 200);
-        let text = answer.map(|answer| answer.text()).unwrap_or_default();
-        if let Some(line) = text.lines().find(|line| line.contains(".m3u8") && !line.starts_with('#')) {
-            break server.http_url(&format!("/live/{name}/{line}"));
-        }
-        if Instant::now() > deadline {
-            return Err(format!("no playlist: {:?}", server.stream(name)));
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    let playlist = try_fetch(&media_url).ok_or("no media playlist")?.text();
-    let segment = playlist.lines().find(|line| line.contains(".ts")).ok_or("no segment is listed")?;
-    let folder = media_url.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let body = try_fetch(&format!("{folder}/{segment}")).ok_or("no segment")?.body;
-    if body.first() != Some(&0x47) || !body.len().is_multiple_of(188) {
-        return Err(format!("a segment of {} bytes is no transport stream", body.len()));
-    }
-    Ok(())
-}
-
-/// As many pictures were packaged once the publisher is gone.
-fn packaged(server: &Server, name: &str, pictures: u64) -> Result<(), String> {
-    let deadline = Instant::now() + CLOSED;
-    loop {
-        let stream = server.stream(name).ok_or("the stream is gone")?;
-        let counted = stream["counters"]["video_samples"].as_u64().unwrap_or(0);
-        if counted >= pictures {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return Err(format!("{counted} of {pictures} pictures were packaged: {stream}"));
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// A publisher that forces answers and never reads one.
 fn deaf_publisher(server: &Server) -> Result<(), String> {
     let mark = server.log_mark();
@@ -251,7 +157,7 @@ fn mutants(server: &Server, clip: &Clip) -> Result<(), String> {
         let mark = server.log_mark();
         let mut client = RtmpClient::open(server.rtmp, "mutant");
         let port = client.local_port();
-        client.send(&cases::mutant(seed, clip));
+        client.send(&mutant(seed, clip));
         client.hang_up();
         let warnings = server.warnings(mark, port, 0);
         if warnings.len() > 1 {

@@ -43,6 +43,6 @@ fn obs_streams_a_minute() {
     // 8.3 s of 90 kHz ticks; scene cuts may bring one early, none may be missing.
     let widest = keyframes.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
     assert!((450_000..=800_000).contains(&widest), "keyframes at {keyframes:?}");
-    judge::decodes_silently(&scratch, "received", &recording);
+    judge::decodes_silently(&scratch, "received", "ts", &recording.transport_stream());
     playback.assert_smooth(30.0, 30.0);
 }

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use headwater_tests::{Headwater, Scratch, media, play, publish, reference::Reference};
+use headwater_tests::{
+    Headwater, Scratch, media, play, publish,
+    reference::{Fault, Reference},
+};
 
 /// Pictures per second of the clip.
 const FPS: f64 = 30.0;
@@ -21,16 +24,16 @@ fn every_player_plays_headwater() {
     let url = server.watch_url("cam");
     let url = url.as_str();
     let asked = f64::from(SECONDS);
-    // More of them at a time would fight for two cores.
+    // More of them at a time would fight for two cores; VLC waits until it is alone.
     std::thread::scope(|scope| {
         scope.spawn(|| play::hls_js(&scratch, "hls.js", url, SECONDS).assert_smooth(asked, FPS));
         scope.spawn(|| play::ffmpeg(&scratch, "ffmpeg", url, SECONDS).assert_smooth(asked, FPS));
     });
     std::thread::scope(|scope| {
-        scope.spawn(|| play::vlc(&scratch, "vlc", url, SECONDS).assert_smooth(asked, FPS));
         scope.spawn(|| play::gstreamer(&scratch, "gstreamer", url, SECONDS).assert_smooth(asked, FPS));
+        scope.spawn(|| play::chromium_native(&scratch, "chromium", url, SECONDS).assert_smooth(asked, FPS));
     });
-    play::chromium_native(&scratch, "chromium", url, SECONDS).assert_smooth(asked, FPS);
+    play::vlc(&scratch, "vlc", url, SECONDS).assert_smooth(asked, FPS);
 }
 
 #[test]
@@ -74,4 +77,13 @@ fn the_equipment_notices_a_stream_that_stands_still() {
             });
         }
     });
+}
+
+#[test]
+fn vlc_notices_sound_that_is_behind_its_picture() {
+    let scratch = Scratch::new("players-sound-behind");
+    let reference = Reference::start_with(&scratch, &media::clip(), Fault::SoundBehind(2 * 90_000));
+    let playback = play::vlc(&scratch, "vlc", reference.url(), 6);
+    let lost = playback.complaints.iter().any(|complaint| complaint.starts_with("buffers lost"));
+    assert!(lost, "VLC saw nothing wrong: {playback:#?}");
 }

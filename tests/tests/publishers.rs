@@ -27,7 +27,7 @@ fn watch_to_the_end(
     let report = judge::transport_stream(&recording);
     let pictures = report.video().count();
     assert!(pictures >= pictures_min, "{pictures} pictures of {pictures_min}");
-    judge::decodes_silently(scratch, "received", &recording);
+    judge::decodes_silently(scratch, "received", "ts", &recording.transport_stream());
     recording
 }
 

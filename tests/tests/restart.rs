@@ -11,7 +11,30 @@ const SKIPPED_MAX: u64 = 70;
 /// One life of the server: publishes until two segments are listed, then ends the server. The numbers that were listed.
 fn live(scratch: &Scratch, life: &str, end: impl FnOnce(&mut Headwater)) -> (Vec<u64>, String) {
     let state = scratch.join("state");
-    let mut server = Headwater::start_with(scratch, &format!("state_dir = {:?}", state.to_string_lossy()));
+    let server = Headwater::start_with(scratch, &format!("state_dir = {:?}", state.to_string_lossy()));
+    // Players of a stream that was live wait for its publisher; a name that nobody published is unknown.
+    let expected = server.streams().as_array().is_some_and(|streams| !streams.is_empty());
+    assert_eq!(expected, life != "first", "{}", server.process.log());
+    let playlist_url = server.http_url("/live/cam/ts/media.m3u8");
+    let early = {
+        let url = playlist_url.clone();
+        std::thread::spawn(move || fetch(&url).status)
+    };
+    if !expected {
+        assert_eq!(early.join().expect("an answer"), 404);
+        return publish_and_end(scratch, life, server, end);
+    }
+    let outcome = publish_and_end(scratch, life, server, end);
+    assert_eq!(early.join().expect("an answer"), 200, "it waited for the publisher");
+    outcome
+}
+
+fn publish_and_end(
+    scratch: &Scratch,
+    life: &str,
+    mut server: Headwater,
+    end: impl FnOnce(&mut Headwater),
+) -> (Vec<u64>, String) {
     let url = server.publish_url("cam");
     let mut publisher = publish::ffmpeg(scratch, life, &media::plain(), 4, &url);
     server.wait_until_playable("cam", Duration::from_secs(30));

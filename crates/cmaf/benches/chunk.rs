@@ -3,7 +3,6 @@
 //! 5 Mbit/s at 30 pictures per second with B-frames: a part of 200 ms (6 pictures, 125 kB) and a segment of 2 s (60 pictures,
 //! 1.25 MB). Each round walks through 64 MB of samples, more than a cache holds, into buffers that are recycled. Compare
 //! `fastest`: the machine's noise only slows.
-#![allow(missing_docs)]
 
 use std::hint::black_box;
 

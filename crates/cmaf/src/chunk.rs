@@ -68,6 +68,7 @@ pub fn is_disposable(access_unit: &[u8]) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkWriter {
     sequence_number: u32,
+    track_id: u32,
 }
 
 impl Default for ChunkWriter {
@@ -79,7 +80,12 @@ impl Default for ChunkWriter {
 impl ChunkWriter {
     /// A writer whose first chunk has `mfhd` sequence_number 1 (ISO/IEC 14496-12 8.8.5).
     pub const fn new() -> ChunkWriter {
-        ChunkWriter { sequence_number: 1 }
+        ChunkWriter::for_track(TRACK_ID)
+    }
+
+    /// As [`ChunkWriter::new`], for one of several tracks of a file ([`crate::movie_init`]).
+    pub const fn for_track(track_id: u32) -> ChunkWriter {
+        ChunkWriter { sequence_number: 1, track_id }
     }
 
     /// The sequence_number of the next chunk. It runs on by one per chunk, modulo 2^32.
@@ -110,7 +116,7 @@ impl ChunkWriter {
     ) -> Result<(), Error> {
         let layout = Layout::of(base_media_decode_time, samples)?;
         out.reserve(layout.chunk_size());
-        layout.write_moof(out, self.sequence_number, base_media_decode_time, samples);
+        layout.write_moof(out, self, base_media_decode_time, samples);
         put_u32(out, layout.payload_size.saturating_add(BOX_HEADER_SIZE));
         out.extend_from_slice(b"mdat");
         for sample in samples {
@@ -134,6 +140,7 @@ struct Layout {
     composition: bool,
 }
 
+// Sums of sizes below fit 32 bits: `of` lets no more than CHUNK_SAMPLES_MAX samples and CHUNK_SIZE_MAX bytes through.
 impl Layout {
     /// Checks the samples and finds what they have in common.
     fn of<D: AsRef<[u8]>>(base: u64, samples: &[ChunkSample<D>]) -> Result<Layout, Error> {
@@ -218,7 +225,7 @@ impl Layout {
     fn write_moof<D: AsRef<[u8]>>(
         &self,
         out: &mut Vec<u8>,
-        sequence_number: u32,
+        writer: &ChunkWriter,
         base_media_decode_time: u64,
         samples: &[ChunkSample<D>],
     ) {
@@ -231,7 +238,7 @@ impl Layout {
         put_u32(out, MFHD_SIZE);
         out.extend_from_slice(b"mfhd");
         put_u32(out, 0);
-        put_u32(out, sequence_number);
+        put_u32(out, writer.sequence_number);
         put_u32(out, self.traf_size());
         out.extend_from_slice(b"traf");
 
@@ -241,7 +248,7 @@ impl Layout {
             | flag(self.size.is_some(), 0x10)
             | flag(self.flags.is_some(), 0x20);
         put_u32(out, version_and_flags(0, DEFAULT_BASE_IS_MOOF | present));
-        put_u32(out, TRACK_ID);
+        put_u32(out, writer.track_id);
         for default in [self.duration, self.size, self.flags].into_iter().flatten() {
             put_u32(out, default);
         }

@@ -1,4 +1,5 @@
 //! Bodies of the fuzz targets, run over their seeds by the ordinary tests.
+#![allow(clippy::expect_used, clippy::panic, reason = "what a fuzz body finds, it tells by a panic")]
 
 use crate::{CHUNK_SAMPLES_MAX, ChunkSample, ChunkWriter, Error};
 
@@ -146,6 +147,7 @@ impl Words<'_> {
 
 #[cfg(test)]
 mod tests {
+    use headwater_testkit::seeds::over_seeds;
     use mp4_atom::{Any, DecodeMaybe};
     use proptest::prelude::*;
 
@@ -191,16 +193,7 @@ mod tests {
     /// Every seed, and every truncation of it.
     #[test]
     fn seeds() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/cmaf_chunk");
-        let mut count = 0;
-        for entry in std::fs::read_dir(folder).expect("the seeds are committed") {
-            let seed = std::fs::read(entry.expect("a readable folder").path()).expect("a readable seed");
-            for end in 0..=seed.len() {
-                both(&seed[..end]);
-            }
-            count += 1;
-        }
-        assert!(count >= 4, "{count} seeds");
+        over_seeds("cmaf_chunk", both);
     }
 
     /// A reader that takes anything proves nothing: every bit of the headers counts.

@@ -1,4 +1,5 @@
-//! Init segments: `ftyp` + `moov` of one track, the same bytes for the same configuration, always.
+//! Init segments: `ftyp` + `moov`, the same bytes for the same configuration, always. Of one track for HLS and DASH; of both for
+//! a continuous file.
 
 use bytes::Bytes;
 use headwater_codec::aac::AudioSpecificConfig;
@@ -9,8 +10,18 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::boxes::{put_u16, put_u32, put_zeros, write_box, write_full_box};
 
-/// The track of every file: a file has one, and MSE ties tracks by id only within a SourceBuffer.
+/// The track of every file that has one: MSE ties tracks by id only within a SourceBuffer.
 pub const TRACK_ID: u32 = 1;
+
+/// The tracks of a file with both, each the same when the other is missing.
+pub const VIDEO_TRACK_ID: u32 = 1;
+/// See [`VIDEO_TRACK_ID`].
+pub const AUDIO_TRACK_ID: u32 = 2;
+
+/// Brands of a file that is a CMAF track; 8216bis 3.1.2: iso6 or higher has to be among the compatible ones.
+const TRACK_BRANDS: Brands = Brands { major: *b"cmfc", compatible: b"iso6cmfcmp41dash" };
+/// Brands of a file with several tracks, which CMAF has none for.
+const MOVIE_BRANDS: Brands = Brands { major: *b"iso6", compatible: b"iso6mp41" };
 
 /// Longest AudioSpecificConfig written. Two to five bytes are usual; a program config element with its comment stays below
 /// 400.
@@ -46,6 +57,22 @@ impl InitSegment {
 /// # Errors
 /// [`Error::VideoRecord`], [`Error::Dimensions`].
 pub fn video_init(config: &VideoConfig) -> Result<InitSegment, Error> {
+    Ok(InitSegment::new(movie(&TRACK_BRANDS, &[(TRACK_ID, video_track(config)?)])))
+}
+
+/// `ftyp` and `moov` of a file in which chunks of both tracks follow one another: what a SourceBuffer takes as one stream, and
+/// what a player that knows no manifest reads. Chunks name their track ([`crate::ChunkWriter::for_track`]).
+///
+/// # Errors
+/// As [`video_init`] and [`audio_init`].
+pub fn movie_init(video: Option<&VideoConfig>, audio: Option<&AudioConfig>) -> Result<InitSegment, Error> {
+    let video = video.map(|video| Ok((VIDEO_TRACK_ID, video_track(video)?)));
+    let audio = audio.map(|audio| Ok((AUDIO_TRACK_ID, audio_track(audio)?)));
+    let tracks = video.into_iter().chain(audio).collect::<Result<Vec<_>, Error>>()?;
+    Ok(InitSegment::new(movie(&MOVIE_BRANDS, &tracks)))
+}
+
+fn video_track(config: &VideoConfig) -> Result<Track, Error> {
     let VideoCodec::H264 = config.codec;
     // The canonical record: 4-byte lengths, and the high-profile extension that some encoders leave out.
     let record = AvcConfig::parse(&config.record).map_err(Error::VideoRecord)?.to_record();
@@ -60,7 +87,35 @@ pub fn video_init(config: &VideoConfig) -> Result<InitSegment, Error> {
         (u64::from(entry_width) << 16) * u64::from(h) / u64::from(v)
     });
 
-    let track = Track {
+    let mut media_header = Vec::new();
+    // 14496-12 12.1.2: flags 1; graphicsmode 0, opcolor 0.
+    write_full_box(&mut media_header, *b"vmhd", 0, 1, |out| put_zeros(out, 8));
+    let mut sample_entry = Vec::new();
+    write_box(&mut sample_entry, *b"avc1", |out| {
+        put_zeros(out, 6);
+        put_u16(out, 1); // data_reference_index
+        put_zeros(out, 16);
+        put_u16(out, entry_width);
+        put_u16(out, entry_height);
+        put_u32(out, 72 << 16); // 72 dpi
+        put_u32(out, 72 << 16);
+        put_u32(out, 0);
+        put_u16(out, 1); // frame_count
+        put_zeros(out, 32); // compressorname
+        put_u16(out, 24); // depth
+        put_u16(out, u16::MAX); // pre_defined, -1
+        write_box(out, *b"avcC", |out| out.extend_from_slice(&record));
+        if let Some(colour) = &config.colour {
+            write_colour(out, colour);
+        }
+        if let Some((h, v)) = aspect {
+            write_box(out, *b"pasp", |out| {
+                put_u32(out, u32::from(h));
+                put_u32(out, u32::from(v));
+            });
+        }
+    });
+    Ok(Track {
         timescale: Timescale::MPEG,
         volume: 0,
         // A ratio beyond what 16.16 can say is an encoder's mistake; `pasp` still has it.
@@ -68,38 +123,9 @@ pub fn video_init(config: &VideoConfig) -> Result<InitSegment, Error> {
         height: u32::from(entry_height) << 16,
         handler: *b"vide",
         handler_name: b"Video\0",
-    };
-    let media_header = |out: &mut Vec<u8>| {
-        // 14496-12 12.1.2: flags 1; graphicsmode 0, opcolor 0.
-        write_full_box(out, *b"vmhd", 0, 1, |out| put_zeros(out, 8));
-    };
-    let sample_entry = |out: &mut Vec<u8>| {
-        write_box(out, *b"avc1", |out| {
-            put_zeros(out, 6);
-            put_u16(out, 1); // data_reference_index
-            put_zeros(out, 16);
-            put_u16(out, entry_width);
-            put_u16(out, entry_height);
-            put_u32(out, 72 << 16); // 72 dpi
-            put_u32(out, 72 << 16);
-            put_u32(out, 0);
-            put_u16(out, 1); // frame_count
-            put_zeros(out, 32); // compressorname
-            put_u16(out, 24); // depth
-            put_u16(out, u16::MAX); // pre_defined, -1
-            write_box(out, *b"avcC", |out| out.extend_from_slice(&record));
-            if let Some(colour) = &config.colour {
-                write_colour(out, colour);
-            }
-            if let Some((h, v)) = aspect {
-                write_box(out, *b"pasp", |out| {
-                    put_u32(out, u32::from(h));
-                    put_u32(out, u32::from(v));
-                });
-            }
-        });
-    };
-    Ok(track.init(media_header, sample_entry))
+        media_header,
+        sample_entry,
+    })
 }
 
 /// The init segment of an audio track: sample entry `mp4a` with `esds`. The timescale is
@@ -108,6 +134,10 @@ pub fn video_init(config: &VideoConfig) -> Result<InitSegment, Error> {
 /// # Errors
 /// [`Error::AudioRecord`], [`Error::AudioRecordTooLong`].
 pub fn audio_init(config: &AudioConfig) -> Result<InitSegment, Error> {
+    Ok(InitSegment::new(movie(&TRACK_BRANDS, &[(TRACK_ID, audio_track(config)?)])))
+}
+
+fn audio_track(config: &AudioConfig) -> Result<Track, Error> {
     let (object_type, specific): (u8, Option<&Bytes>) = match config.codec {
         AudioCodec::Aac => {
             if config.record.len() > AUDIO_RECORD_SIZE_MAX {
@@ -119,34 +149,35 @@ pub fn audio_init(config: &AudioConfig) -> Result<InitSegment, Error> {
         // MPEG-1 layer III has 1,152 samples in a frame, the lower rates of MPEG-2 half as many.
         AudioCodec::Mp3 => (if config.samples_per_frame == 1_152 { 0x6b } else { 0x69 }, None),
     };
-    let track = Track {
+    let mut media_header = Vec::new();
+    write_full_box(&mut media_header, *b"smhd", 0, 0, |out| put_zeros(out, 4));
+    let mut sample_entry = Vec::new();
+    write_box(&mut sample_entry, *b"mp4a", |out| {
+        put_zeros(out, 6);
+        put_u16(out, 1); // data_reference_index
+        put_zeros(out, 8);
+        put_u16(out, u16::from(config.channels));
+        put_u16(out, 16); // samplesize
+        put_u32(out, 0);
+        // 16.16; a rate that does not fit is 0, and the decoder's record says it.
+        put_u32(out, u16::try_from(config.output_sample_rate).map_or(0, |rate| u32::from(rate) << 16));
+        write_full_box(out, *b"esds", 0, 0, |out| {
+            write_es_descriptor(out, object_type, specific.map(|record| &record[..]));
+        });
+    });
+    Ok(Track {
         timescale: config.sample_rate,
         volume: 0x0100,
         width: 0,
         height: 0,
         handler: *b"soun",
         handler_name: b"Audio\0",
-    };
-    let media_header = |out: &mut Vec<u8>| write_full_box(out, *b"smhd", 0, 0, |out| put_zeros(out, 4));
-    let sample_entry = |out: &mut Vec<u8>| {
-        write_box(out, *b"mp4a", |out| {
-            put_zeros(out, 6);
-            put_u16(out, 1); // data_reference_index
-            put_zeros(out, 8);
-            put_u16(out, u16::from(config.channels));
-            put_u16(out, 16); // samplesize
-            put_u32(out, 0);
-            // 16.16; a rate that does not fit is 0, and the decoder's record says it.
-            put_u32(out, u16::try_from(config.output_sample_rate).map_or(0, |rate| u32::from(rate) << 16));
-            write_full_box(out, *b"esds", 0, 0, |out| {
-                write_es_descriptor(out, object_type, specific.map(|record| &record[..]));
-            });
-        });
-    };
-    Ok(track.init(media_header, sample_entry))
+        media_header,
+        sample_entry,
+    })
 }
 
-/// What differs between the boxes of a video and an audio track outside the sample entry.
+/// What differs between the boxes of a video and an audio track.
 struct Track {
     timescale: Timescale,
     /// 8.8.
@@ -156,60 +187,70 @@ struct Track {
     height: u32,
     handler: [u8; 4],
     handler_name: &'static [u8],
+    /// `vmhd` or `smhd`.
+    media_header: Vec<u8>,
+    sample_entry: Vec<u8>,
 }
 
-impl Track {
-    fn init(
-        &self,
-        media_header: impl FnOnce(&mut Vec<u8>),
-        sample_entry: impl FnOnce(&mut Vec<u8>),
-    ) -> InitSegment {
-        let mut out = Vec::with_capacity(1_024);
-        write_box(&mut out, *b"ftyp", |out| {
-            out.extend_from_slice(b"cmfc");
-            put_u32(out, 0);
-            // 8216bis 3.1.2: iso6 or higher has to be among them.
-            out.extend_from_slice(b"iso6cmfcmp41dash");
-        });
-        write_box(&mut out, *b"moov", |out| {
-            self.write_movie_header(out);
+/// What `ftyp` says.
+struct Brands {
+    major: [u8; 4],
+    compatible: &'static [u8],
+}
+
+/// `ftyp` and `moov` of these tracks, each with its number, in rising order.
+fn movie(brands: &Brands, tracks: &[(u32, Track)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2_048);
+    write_box(&mut out, *b"ftyp", |out| {
+        out.extend_from_slice(&brands.major);
+        put_u32(out, 0);
+        out.extend_from_slice(brands.compatible);
+    });
+    write_box(&mut out, *b"moov", |out| {
+        write_movie_header(out, tracks);
+        for (track_id, track) in tracks {
             write_box(out, *b"trak", |out| {
-                self.write_track_header(out);
-                write_box(out, *b"mdia", |out| {
-                    self.write_media(out, media_header, sample_entry);
-                });
+                track.write_track_header(out, *track_id);
+                write_box(out, *b"mdia", |out| track.write_media(out));
             });
-            // No mehd: nobody knows how long a live stream will be.
-            write_box(out, *b"mvex", |out| {
+        }
+        // No mehd: nobody knows how long a live stream will be.
+        write_box(out, *b"mvex", |out| {
+            for (track_id, _) in tracks {
                 write_full_box(out, *b"trex", 0, 0, |out| {
-                    put_u32(out, TRACK_ID);
+                    put_u32(out, *track_id);
                     put_u32(out, 1); // default_sample_description_index
                     put_zeros(out, 12); // every chunk brings its own duration, size and flags
                 });
-            });
+            }
         });
-        InitSegment::new(out)
-    }
+    });
+    out
+}
 
-    fn write_movie_header(&self, out: &mut Vec<u8>) {
-        write_full_box(out, *b"mvhd", 0, 0, |out| {
-            put_zeros(out, 8); // no creation time: equal configurations, equal bytes
-            put_u32(out, self.timescale.hz());
-            put_u32(out, 0); // duration
-            put_u32(out, 0x1_0000); // rate
-            put_u16(out, 0x0100); // volume
-            put_zeros(out, 10);
-            MATRIX.into_iter().for_each(|element| put_u32(out, element));
-            put_zeros(out, 24);
-            put_u32(out, TRACK_ID + 1); // next_track_ID
-        });
-    }
+fn write_movie_header(out: &mut Vec<u8>, tracks: &[(u32, Track)]) {
+    // Only durations are counted in it, and there are none.
+    let timescale = tracks.first().map_or(Timescale::MPEG, |(_, track)| track.timescale);
+    let last = tracks.last().map_or(0, |(track_id, _)| *track_id);
+    write_full_box(out, *b"mvhd", 0, 0, |out| {
+        put_zeros(out, 8); // no creation time: equal configurations, equal bytes
+        put_u32(out, timescale.hz());
+        put_u32(out, 0); // duration
+        put_u32(out, 0x1_0000); // rate
+        put_u16(out, 0x0100); // volume
+        put_zeros(out, 10);
+        MATRIX.into_iter().for_each(|element| put_u32(out, element));
+        put_zeros(out, 24);
+        put_u32(out, last.saturating_add(1)); // next_track_ID
+    });
+}
 
-    fn write_track_header(&self, out: &mut Vec<u8>) {
+impl Track {
+    fn write_track_header(&self, out: &mut Vec<u8>, track_id: u32) {
         // Flags: enabled, in movie, in preview.
         write_full_box(out, *b"tkhd", 0, 7, |out| {
             put_zeros(out, 8);
-            put_u32(out, TRACK_ID);
+            put_u32(out, track_id);
             put_zeros(out, 4 + 4 + 8 + 2 + 2); // reserved, duration, reserved, layer, alternate_group
             put_u16(out, self.volume);
             put_zeros(out, 2);
@@ -219,12 +260,7 @@ impl Track {
         });
     }
 
-    fn write_media(
-        &self,
-        out: &mut Vec<u8>,
-        media_header: impl FnOnce(&mut Vec<u8>),
-        sample_entry: impl FnOnce(&mut Vec<u8>),
-    ) {
+    fn write_media(&self, out: &mut Vec<u8>) {
         write_full_box(out, *b"mdhd", 0, 0, |out| {
             put_zeros(out, 8);
             put_u32(out, self.timescale.hz());
@@ -239,7 +275,7 @@ impl Track {
             out.extend_from_slice(self.handler_name);
         });
         write_box(out, *b"minf", |out| {
-            media_header(out);
+            out.extend_from_slice(&self.media_header);
             write_box(out, *b"dinf", |out| {
                 write_full_box(out, *b"dref", 0, 0, |out| {
                     put_u32(out, 1);
@@ -250,7 +286,7 @@ impl Track {
             write_box(out, *b"stbl", |out| {
                 write_full_box(out, *b"stsd", 0, 0, |out| {
                     put_u32(out, 1);
-                    sample_entry(out);
+                    out.extend_from_slice(&self.sample_entry);
                 });
                 // 8216bis 3.1.1: no samples here, but the tables have to be.
                 for table in [b"stts", b"stsc"] {

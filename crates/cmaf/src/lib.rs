@@ -24,6 +24,9 @@
 //! # Ok::<(), headwater_cmaf::Error>(())
 //! ```
 #![forbid(unsafe_code)]
+// A peer's bytes never panic us; tests may, and Cargo.toml cannot tell them apart.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+#![cfg_attr(not(test), warn(clippy::string_slice, clippy::panic, clippy::unreachable))]
 
 mod boxes;
 mod chunk;
@@ -35,5 +38,8 @@ mod preamble;
 
 pub use chunk::{CHUNK_SAMPLES_MAX, CHUNK_SIZE_MAX, ChunkSample, ChunkWriter, is_disposable};
 pub use error::Error;
-pub use init::{AUDIO_RECORD_SIZE_MAX, InitSegment, TRACK_ID, audio_init, video_init};
+pub use init::{
+    AUDIO_RECORD_SIZE_MAX, AUDIO_TRACK_ID, InitSegment, TRACK_ID, VIDEO_TRACK_ID, audio_init, movie_init,
+    video_init,
+};
 pub use preamble::{Moment, ProducerReferenceTime, write_styp};

@@ -133,7 +133,7 @@ fn decode_times_run_on_over_a_thousand_chunks() {
     assert_eq!(durations, time(3_000) - start);
     // The reader would see it: a segment less is a gap.
     segments.remove(50);
-    assert_eq!(read(&init, &segments).findings.len(), 2, "a gap, and a jump of the sequence number");
+    assert_eq!(read(&init, &segments).findings.len(), 1, "a gap; numbers may jump from segment to segment");
 }
 
 #[test]

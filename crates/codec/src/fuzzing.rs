@@ -1,4 +1,5 @@
 //! Bodies of the fuzz targets; an ordinary test runs them over their seeds.
+#![allow(clippy::panic, reason = "what a fuzz body finds, it tells by a panic")]
 
 use crate::aac::{AdtsHeader, AudioSpecificConfig};
 use crate::bits::BitReader;

@@ -17,6 +17,9 @@
 //! # Ok::<(), headwater_codec::Error>(())
 //! ```
 #![forbid(unsafe_code)]
+// A peer's bytes never panic us; tests may, and Cargo.toml cannot tell them apart.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+#![cfg_attr(not(test), warn(clippy::string_slice, clippy::panic, clippy::unreachable))]
 
 pub mod aac;
 pub mod bits;

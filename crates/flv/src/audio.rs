@@ -1,7 +1,5 @@
 //! The audio track: AAC and MP3 messages to configurations and frames.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use headwater_codec::aac::{ADTS_FRAME_SIZE_MAX, ADTS_HEADER_SIZE, AdtsFrames, AudioSpecificConfig};
 use headwater_codec::{self as codec, mp3};
@@ -9,7 +7,8 @@ use headwater_media::{
     AudioCodec, AudioConfig, Event, MediaTime, Sample, Timescale, TrackConfig, TrackId, TrackKind,
 };
 
-use crate::demuxer::{BAD_CONFIGS_MAX, bad_tag};
+use crate::configuration::Configuration;
+use crate::demuxer::bad_tag;
 use crate::enhanced::{self, FourCc, Message, Part};
 use crate::reader::Reader;
 use crate::{Counters, Error, TagKind};
@@ -20,8 +19,7 @@ const AAC_FRAME_SIZE_MAX: usize = ADTS_FRAME_SIZE_MAX - ADTS_HEADER_SIZE;
 /// State of the default audio track.
 #[derive(Debug, Default)]
 pub(crate) struct AudioTrack {
-    config: Option<Arc<TrackConfig>>,
-    bad_configs_in_row: u32,
+    configuration: Configuration,
 }
 
 impl AudioTrack {
@@ -106,26 +104,16 @@ impl AudioTrack {
         }
         match AudioSpecificConfig::parse(record).and_then(|asc| aac_track_config(&asc, record)) {
             Ok(config) => {
-                self.bad_configs_in_row = 0;
-                if !self.announce(config, out) {
-                    counters.repeated_configs += 1;
-                }
+                self.configuration.accepted();
+                let announced = self.announce(config, out);
+                counters.repeated_configs += u64::from(!announced);
                 Ok(())
             }
             Err(codec::Error::Unsupported { what, value }) => Err(Error::UnsupportedCodec {
                 kind: TrackKind::Audio,
                 codec: format!("AAC with {what} {value}"),
             }),
-            Err(source) => {
-                counters.bad_configs += 1;
-                self.bad_configs_in_row = self.bad_configs_in_row.saturating_add(1);
-                let attempts = self.bad_configs_in_row;
-                Err(if attempts >= BAD_CONFIGS_MAX {
-                    Error::ConfigRejected { kind: TrackKind::Audio, attempts, source }
-                } else {
-                    Error::BadConfig { kind: TrackKind::Audio, source }
-                })
-            }
+            Err(source) => Err(self.configuration.rejected(TrackKind::Audio, source, counters)),
         }
     }
 
@@ -206,7 +194,7 @@ impl AudioTrack {
     }
 
     fn config(&self, codec: AudioCodec) -> Option<&AudioConfig> {
-        match self.config.as_deref() {
+        match self.configuration.announced() {
             Some(TrackConfig::Audio(config)) if config.codec == codec => Some(config),
             _ => None,
         }
@@ -214,14 +202,7 @@ impl AudioTrack {
 
     /// False when nothing changed.
     fn announce(&mut self, config: AudioConfig, out: &mut Vec<Event>) -> bool {
-        let config = TrackConfig::Audio(config);
-        if self.config.as_deref() == Some(&config) {
-            return false;
-        }
-        let config = Arc::new(config);
-        out.push(Event::Config(TrackId::AUDIO, Arc::clone(&config)));
-        self.config = Some(config);
-        true
+        self.configuration.announce(TrackId::AUDIO, TrackConfig::Audio(config), out)
     }
 }
 

@@ -8,9 +8,6 @@ use crate::audio::AudioTrack;
 use crate::video::VideoTrack;
 use crate::{Counters, Error, TagKind, data};
 
-/// Unusable configurations in a row after which the publication is rejected: one may be a glitch and one its echo.
-pub const BAD_CONFIGS_MAX: u32 = 3;
-
 /// Turns the bodies of FLV tags, which are those of RTMP messages, into events.
 ///
 /// Timestamps are milliseconds modulo 2^32 and are passed on as they are; unwrapping them is the timeline's job.

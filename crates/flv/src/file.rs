@@ -153,10 +153,24 @@ pub fn write_tag(
     timestamp_ms: u32,
     body: &[u8],
 ) -> Result<(), headwater_codec::Error> {
-    let size = u32::try_from(body.len()).ok().filter(|_| body.len() <= TAG_BODY_SIZE_MAX);
+    write_tag_of(out, kind, timestamp_ms, &[body])
+}
+
+/// As [`write_tag`], the body in pieces that follow one another.
+///
+/// # Errors
+/// As [`write_tag`].
+pub fn write_tag_of(
+    out: &mut Vec<u8>,
+    kind: TagKind,
+    timestamp_ms: u32,
+    body: &[&[u8]],
+) -> Result<(), headwater_codec::Error> {
+    let length = body.iter().fold(0_usize, |sum, piece| sum.saturating_add(piece.len()));
+    let size = u32::try_from(length).ok().filter(|_| length <= TAG_BODY_SIZE_MAX);
     let size = size.ok_or(headwater_codec::Error::Limit {
         what: "FLV tag body bytes",
-        count: body.len(),
+        count: length,
         max: TAG_BODY_SIZE_MAX,
     })?;
     let tag_type = match kind {
@@ -166,11 +180,14 @@ pub fn write_tag(
     };
     let [_, size_bytes @ ..] = size.to_be_bytes();
     let [time_high, time_bytes @ ..] = timestamp_ms.to_be_bytes();
+    out.reserve(length.saturating_add(11 + 4));
     out.push(tag_type);
     out.extend_from_slice(&size_bytes);
     out.extend_from_slice(&time_bytes);
     out.extend_from_slice(&[time_high, 0, 0, 0]);
-    out.extend_from_slice(body);
+    for piece in body {
+        out.extend_from_slice(piece);
+    }
     out.extend_from_slice(&size.saturating_add(TAG_HEADER_SIZE).to_be_bytes());
     Ok(())
 }

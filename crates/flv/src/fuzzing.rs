@@ -1,4 +1,5 @@
 //! The body of the fuzz target; an ordinary test runs it over its seeds.
+#![allow(clippy::panic, reason = "what a fuzz body finds, it tells by a panic")]
 
 use bytes::Bytes;
 use headwater_codec::aac::AudioSpecificConfig;

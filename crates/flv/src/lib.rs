@@ -1,5 +1,6 @@
 //! FLV tag bodies, which are RTMP message bodies, to the project's media events: configurations, access units and
-//! audio frames, data. Legacy AVC, AAC and MP3 tags, and `avc1`, `mp4a` and `.mp3` by Enhanced RTMP.
+//! audio frames, data. Legacy AVC, AAC and MP3 tags, and `avc1`, `mp4a` and `.mp3` by Enhanced RTMP. And back: [`body`] has what
+//! players get, in the legacy form that all of them know.
 //!
 //! This crate refuses to know sockets, chunks and connections, and what time it is: timestamps pass through as they
 //! came. Codecs it does not carry are refused by name; damage is counted and skipped.
@@ -23,8 +24,13 @@
 //! # Ok::<(), headwater_flv::Error>(())
 //! ```
 #![forbid(unsafe_code)]
+// A peer's bytes never panic us; tests may, and Cargo.toml cannot tell them apart.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+#![cfg_attr(not(test), warn(clippy::string_slice, clippy::panic, clippy::unreachable))]
 
 mod audio;
+pub mod body;
+mod configuration;
 mod counters;
 mod data;
 mod demuxer;
@@ -36,9 +42,12 @@ pub mod fuzzing;
 mod reader;
 mod video;
 
+pub use configuration::BAD_CONFIGS_MAX;
 pub use counters::Counters;
 pub use data::DATA_SIZE_MAX;
-pub use demuxer::{BAD_CONFIGS_MAX, Demuxer};
+pub use demuxer::Demuxer;
 pub use error::Error;
-pub use file::{FileError, FlvReader, TAG_BODY_SIZE_MAX, Tag, TagKind, write_header, write_tag};
+pub use file::{
+    FileError, FlvReader, TAG_BODY_SIZE_MAX, Tag, TagKind, write_header, write_tag, write_tag_of,
+};
 pub use video::COMPOSITION_TIME_MAX_MS;

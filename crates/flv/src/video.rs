@@ -1,7 +1,5 @@
 //! The video track: H.264 messages to configurations and access units.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use headwater_codec::h264::{
     AccessUnitFacts, AnnexB, AvcConfig, LengthSize, NalType, NalUnits, access_unit_facts, is_annex_b, rewrite,
@@ -11,7 +9,8 @@ use headwater_media::{
     Colour, Event, MediaTime, Sample, Timescale, TrackConfig, TrackId, TrackKind, VideoCodec, VideoConfig,
 };
 
-use crate::demuxer::{BAD_CONFIGS_MAX, bad_tag};
+use crate::configuration::Configuration;
+use crate::demuxer::bad_tag;
 use crate::enhanced::{self, FourCc, Message, Part};
 use crate::reader::Reader;
 use crate::{Counters, Error, TagKind};
@@ -47,15 +46,13 @@ pub(crate) struct VideoTrack {
     record: Bytes,
     /// What a decoder holds now, in-band parameter sets included.
     config: Option<AvcConfig>,
-    /// The configuration last yielded.
-    announced: Option<Arc<TrackConfig>>,
-    /// `config` may differ from `announced`; decided at the next IDR picture.
+    configuration: Configuration,
+    /// `config` may differ from what was announced; decided at the next IDR picture.
     changed_in_band: bool,
     /// NAL units of messages without a picture, behind 4-byte lengths.
     pending: Vec<u8>,
     /// A keyframe was dropped: what follows cannot be decoded.
     awaiting_keyframe: bool,
-    bad_configs_in_row: u32,
 }
 
 impl VideoTrack {
@@ -164,13 +161,13 @@ impl VideoTrack {
             return Ok(());
         }
         if self.record == record {
-            self.bad_configs_in_row = 0;
+            self.configuration.accepted();
             counters.repeated_configs += 1;
             return Ok(());
         }
         match AvcConfig::parse(record) {
             Ok(config) => {
-                self.bad_configs_in_row = 0;
+                self.configuration.accepted();
                 counters.annex_b += u64::from(config.was_annex_b());
                 // A copy: a slice would keep the connection's whole read buffer alive.
                 self.record = Bytes::copy_from_slice(record);
@@ -181,16 +178,7 @@ impl VideoTrack {
                 counters.repeated_configs += u64::from(!announced);
                 Ok(())
             }
-            Err(source) => {
-                counters.bad_configs += 1;
-                self.bad_configs_in_row = self.bad_configs_in_row.saturating_add(1);
-                let attempts = self.bad_configs_in_row;
-                Err(if attempts >= BAD_CONFIGS_MAX {
-                    Error::ConfigRejected { kind: TrackKind::Video, attempts, source }
-                } else {
-                    Error::BadConfig { kind: TrackKind::Video, source }
-                })
-            }
+            Err(source) => Err(self.configuration.rejected(TrackKind::Video, source, counters)),
         }
     }
 
@@ -292,14 +280,7 @@ impl VideoTrack {
 
     /// False when nothing changed.
     fn announce(&mut self, config: &AvcConfig, out: &mut Vec<Event>) -> bool {
-        let config = TrackConfig::Video(video_config(config));
-        if self.announced.as_deref() == Some(&config) {
-            return false;
-        }
-        let config = Arc::new(config);
-        out.push(Event::Config(TrackId::VIDEO, Arc::clone(&config)));
-        self.announced = Some(config);
-        true
+        self.configuration.announce(TrackId::VIDEO, TrackConfig::Video(video_config(config)), out)
     }
 }
 
@@ -384,7 +365,7 @@ fn signed_24(value: u32) -> i32 {
 }
 
 fn clamp_composition_time(ms: i32, counters: &mut Counters) -> i32 {
-    if ms.abs() <= COMPOSITION_TIME_MAX_MS {
+    if (-COMPOSITION_TIME_MAX_MS..=COMPOSITION_TIME_MAX_MS).contains(&ms) {
         return ms;
     }
     counters.composition_times_clamped += 1;

@@ -1,27 +1,13 @@
 //! The fuzz body over its committed seeds, over every truncation of these, and over random damage to them.
 
-use std::fs;
-use std::path::Path;
-
 use headwater_flv::fuzzing::flv_tags;
+use headwater_testkit::seeds::{over_seeds, seeds};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-fn seeds() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/flv_tags");
-    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let seeds: Vec<_> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
-    assert!(!seeds.is_empty());
-    seeds
-}
-
 #[test]
 fn seeds_and_their_truncations() {
-    for seed in seeds() {
-        for end in 0..=seed.len() {
-            flv_tags(&seed[..end]);
-        }
-    }
+    over_seeds("flv_tags", flv_tags);
 }
 
 proptest! {
@@ -30,7 +16,7 @@ proptest! {
         which in any::<Index>(),
         damage in prop::collection::vec((any::<Index>(), any::<u8>()), 1..20),
     ) {
-        let mut seeds = seeds();
+        let mut seeds = seeds("flv_tags");
         let seed = which.get_mut(&mut seeds);
         for (at, byte) in damage {
             *at.get_mut(seed) ^= byte;

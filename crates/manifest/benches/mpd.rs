@@ -7,7 +7,8 @@ use std::time::Duration;
 use divan::{Bencher, black_box};
 use headwater_manifest::dash::check::Checker;
 use headwater_manifest::dash::{
-    AdaptationSet, Audio, Media, Mpd, Period, Representation, SegmentTemplate, TimelineSegment, Video,
+    AdaptationSet, Audio, Media, Mpd, Period, Representation, SegmentTemplate, Segments, TimelineSegment,
+    Video,
 };
 use headwater_media::{Timescale, WallTime};
 
@@ -42,7 +43,7 @@ fn mpd<'a>([video, audio]: &'a [Vec<TimelineSegment>; 2]) -> Mpd<'a, Timeline<'a
         start_number: 1_769_860_800,
         initialization: folder.0,
         media: folder.1,
-        timeline: timeline.iter().copied(),
+        segments: Segments::Timeline(timeline.iter().copied()),
     };
     let representation = |id, bandwidth, codecs, media| Representation {
         id,
@@ -63,6 +64,7 @@ fn mpd<'a>([video, audio]: &'a [Vec<TimelineSegment>; 2]) -> Mpd<'a, Timeline<'a
         max_segment_duration: Duration::from_millis(2_006),
         ended: None,
         utc_timing: Some("http://127.0.0.1:8080/time"),
+        latency: None,
         periods: vec![Period {
             id: 1_769_860_800,
             start: Duration::from_millis(823_176_000_250),
@@ -73,12 +75,14 @@ fn mpd<'a>([video, audio]: &'a [Vec<TimelineSegment>; 2]) -> Mpd<'a, Timeline<'a
                     id: 0,
                     lang: None,
                     representation: representation("v", 5_200_000, "avc1.64001f", Media::Video(pictures)),
+                    producer_reference: None,
                     template: template(90_000, ("v/init-3fa1.mp4", "v/$Number$.m4s"), video),
                 },
                 AdaptationSet {
                     id: 1,
                     lang: None,
                     representation: representation("a", 131_072, "mp4a.40.2", Media::Audio(sound)),
+                    producer_reference: None,
                     template: template(48_000, ("a/init-77b2.mp4", "a/$Number$.m4s"), audio),
                 },
             ],

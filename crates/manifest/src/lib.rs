@@ -20,8 +20,13 @@
 //! assert!(checker.observe(std::str::from_utf8(&text).unwrap(), 0).is_empty());
 //! ```
 #![forbid(unsafe_code)]
+// A peer's bytes never panic us; tests may, and Cargo.toml cannot tell them apart.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+#![cfg_attr(not(test), warn(clippy::string_slice, clippy::panic, clippy::unreachable))]
 
+mod calendar;
 pub mod dash;
+mod findings;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod hls;

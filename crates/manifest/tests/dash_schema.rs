@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use headwater_manifest::dash::check::Checker;
 use headwater_manifest::dash::{
-    AdaptationSet, Audio, Media, Mpd, Period, Representation, SegmentTemplate, TimelineSegment, Video,
+    AdaptationSet, Audio, Latency, Media, Mpd, Period, ProducerReference, Regular, Representation,
+    SegmentTemplate, Segments, TimelineSegment, Video,
 };
 use headwater_media::{Timescale, WallTime};
 
@@ -66,13 +67,14 @@ fn video(origin: u64, first: u64, end: u64) -> AdaptationSet<'static, Timeline> 
                 frame_rate: Some((30_000, 1_001)),
             }),
         },
+        producer_reference: None,
         template: SegmentTemplate {
             timescale: Timescale::MPEG,
             presentation_time_offset: 3_888_000_000 + origin * 180_180,
             start_number: 1_769_860_800 + first,
             initialization: "v/init-3fa1.mp4",
             media: "v/$Number$.m4s",
-            timeline: timeline(first, end, 3_888_000_000, |_| 180_180),
+            segments: Segments::Timeline(timeline(first, end, 3_888_000_000, |_| 180_180)),
         },
     }
 }
@@ -89,13 +91,14 @@ fn audio(origin: u64, first: u64, end: u64) -> AdaptationSet<'static, Timeline> 
             codecs: "mp4a.40.2",
             media: Media::Audio(Audio { sampling_rate: 48_000, channels: 2 }),
         },
+        producer_reference: None,
         template: SegmentTemplate {
             timescale: Timescale::new(48_000).expect("a rate of audio"),
             presentation_time_offset: 2_073_600_000 + before,
             start_number: 1_769_860_800 + first,
             initialization: "a/init-77b2.mp4",
             media: "a/$Number$.m4s",
-            timeline: timeline(first, end, 2_073_600_000, d),
+            segments: Segments::Timeline(timeline(first, end, 2_073_600_000, d)),
         },
     }
 }
@@ -112,6 +115,7 @@ fn mpd(end: u64, periods: Vec<Period<'static, Timeline>>) -> Mpd<'static, Timeli
         max_segment_duration: Duration::from_millis(2_006),
         ended: None,
         utc_timing: Some("http://example.org:8080/time"),
+        latency: None,
         periods,
     }
 }
@@ -171,6 +175,24 @@ fn other_shapes() -> Vec<(&'static str, Mpd<'static, Timeline>)> {
         set.template.media = "<a&\"b\">'\u{e9}/$Number%05d$.m4s?a&b";
         set.lang = Some("zh-Hant-TW");
     }
+    let mut low_latency = mpd(3, vec![period(both(0, 3))]);
+    low_latency.latency = Some(Latency {
+        target: Duration::from_millis(1_200),
+        min: Duration::from_millis(600),
+        max: Duration::from_secs(4),
+        playback_rate_percent: (96, 104),
+    });
+    low_latency.periods[0].continuity_of = Some(7);
+    for set in &mut low_latency.periods[0].adaptation_sets {
+        let availability_time_offset = Duration::from_millis(1_788);
+        let duration = u64::from(set.template.timescale.hz()) * 2;
+        set.template.segments = Segments::Regular(Regular { duration, availability_time_offset });
+        set.producer_reference = Some(ProducerReference {
+            wall_clock: WallTime::from_unix_millis(1_769_860_800_250),
+            presentation_time: set.template.presentation_time_offset,
+            inband: true,
+        });
+    }
     let mut large = mpd(3, vec![period(vec![video(0, 0, 3)])]);
     large.periods[0].adaptation_sets[0].template.start_number = u32::MAX.into();
     large.periods[0].adaptation_sets[0].representation.bandwidth = NonZeroU64::MAX;
@@ -183,6 +205,7 @@ fn other_shapes() -> Vec<(&'static str, Mpd<'static, Timeline>)> {
         ("video only", mpd(10, vec![period(vec![video(0, 2, 10)])])),
         ("without what is optional", bare),
         ("strings to escape", escaped),
+        ("low latency", low_latency),
         ("the largest numbers", large),
         ("another codec", mpd(3, vec![period(vec![hevc(video(0, 0, 3))])])),
     ]

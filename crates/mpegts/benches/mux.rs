@@ -3,7 +3,6 @@
 //! 30 pictures per second at 5 Mbit/s in 2 s segments, into recycled buffers: keyframes of 140 KiB, the other pictures of
 //! 17 KiB, one slice each. 10 s of it fit a large cache; 120 s (80 MB in, 80 MB out) do not, as in a server with many
 //! streams. Compare `fastest`: the machine's noise only slows.
-#![allow(missing_docs)]
 
 use std::hint::black_box;
 

@@ -1,4 +1,5 @@
 //! Bodies of the fuzz targets, run over their seeds by the ordinary tests.
+#![allow(clippy::expect_used, clippy::panic, reason = "what a fuzz body finds, it tells by a panic")]
 
 use std::collections::BTreeMap;
 
@@ -198,21 +199,14 @@ fn elementary_streams(out: &[u8]) -> BTreeMap<u16, Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use headwater_testkit::seeds::over_seeds;
+
     use super::*;
 
     /// Every seed, and every truncation of it.
     #[test]
     fn seeds() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/mpegts_mux");
-        let mut count = 0;
-        for entry in std::fs::read_dir(folder).expect("the seeds are committed") {
-            let seed = std::fs::read(entry.expect("a readable folder").path()).expect("a readable seed");
-            for end in 0..=seed.len() {
-                mpegts_mux(&seed[..end]);
-            }
-            count += 1;
-        }
-        assert!(count >= 3, "{count} seeds");
+        over_seeds("mpegts_mux", mpegts_mux);
     }
 
     proptest::proptest! {

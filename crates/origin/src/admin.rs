@@ -1,5 +1,8 @@
 //! The admin listener: health, readiness and the API for operators. No CORS: pages of other origins are not to read it.
 
+mod control;
+mod events;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -7,25 +10,36 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use crate::http;
+use crate::auth::bearer;
+use crate::config::Secret;
 use crate::registry::{Registry, StreamInfo};
+use crate::{http, metrics};
 
 /// What the admin listener answers from.
 #[derive(Debug)]
 pub struct Context {
     registry: Arc<Registry>,
     playback: Arc<http::Context>,
+    /// What every request has to show; empty for nothing.
+    token: Secret,
 }
 
 impl Context {
     /// For the streams of `registry` and the counters of the playback listener.
     pub fn new(registry: Arc<Registry>, playback: Arc<http::Context>) -> Context {
-        Context { registry, playback }
+        Context { registry, playback, token: Secret::default() }
+    }
+
+    /// For those alone who show `token`, unless it is empty.
+    #[must_use]
+    pub fn with_token(mut self, token: Secret) -> Context {
+        self.token = token;
+        self
     }
 }
 
@@ -35,6 +49,8 @@ struct Shared {
     context: Arc<Context>,
     /// True from the moment the process drains.
     shutdown: watch::Receiver<bool>,
+    /// Who reads events over a connection that stays open.
+    readers: Arc<Semaphore>,
 }
 
 /// `/api/v1/status`.
@@ -49,15 +65,25 @@ struct Status {
 /// Serves until the playback listener has drained, so that `/readyz` can say 503 from `shutdown` on.
 pub async fn serve(listener: TcpListener, context: Arc<Context>, shutdown: watch::Receiver<bool>) {
     let playback = Arc::clone(&context.playback);
-    let shared = Shared { context, shutdown };
+    let token = context.token.clone();
+    let shared = Shared { context, shutdown, readers: Arc::new(Semaphore::new(events::READERS_MAX)) };
     let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/events", get(events::events))
         .route("/api/v1/streams", get(streams))
-        .route("/api/v1/streams/{app}/{stream}", get(stream))
-        .route("/api/v1/streams/{app}/{instance}/{stream}", get(stream_of_instance))
+        .route("/api/v1/openapi.json", get(openapi))
+        .route("/api/v1/streams/{app}/{stream}", get(stream).delete(control::end))
+        .route(
+            "/api/v1/streams/{app}/{instance}/{stream}",
+            get(stream_of_instance).delete(control::end_of_instance),
+        )
+        .route("/api/v1/publishers/{app}/{stream}", delete(control::kick))
+        .route("/api/v1/publishers/{app}/{instance}/{stream}", delete(control::kick_of_instance))
         .fallback(async || (StatusCode::NOT_FOUND, "no such resource\n"))
+        .layer(middleware::from_fn_with_state(token, bearer::require))
         .layer(middleware::from_fn(common_headers))
         .with_state(shared);
     let drained = async move { playback.drained().await };
@@ -84,6 +110,13 @@ async fn ready(State(shared): State<Shared>) -> Response {
     }
 }
 
+/// Gathered now, of every stream: asked for each few seconds, and from here only.
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let text = metrics::scrape(&shared.context.registry, shared.context.playback.status());
+    let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(open_metrics))], text).into_response()
+}
+
 async fn status(State(shared): State<Shared>) -> Json<Status> {
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -91,6 +124,12 @@ async fn status(State(shared): State<Shared>) -> Json<Status> {
         streams: shared.context.registry.streams().len(),
         playback: shared.context.playback.status(),
     })
+}
+
+/// What all of this is, for programs.
+async fn openapi() -> Response {
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], include_str!("admin/openapi.json")).into_response()
 }
 
 async fn streams(State(shared): State<Shared>) -> Json<Vec<StreamInfo>> {

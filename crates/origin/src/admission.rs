@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counts what is there now against a limit in all and one per address. IPv6 counts by /64: one customer has that many.
 #[derive(Debug)]
 pub struct Admission {
-    max: u32,
-    max_per_address: u32,
+    max: AtomicU32,
+    max_per_address: AtomicU32,
     now: Mutex<Now>,
     refused: AtomicU64,
 }
@@ -25,13 +25,21 @@ struct Now {
 #[derive(Debug)]
 pub struct Admitted {
     admission: Arc<Admission>,
-    address: IpAddr,
+    /// `None` as long as nobody knows whose it is.
+    address: Option<IpAddr>,
 }
 
 impl Admission {
     /// At most `max` at a time, at most `max_per_address` from one address.
     pub fn new(max: u32, max_per_address: u32) -> Arc<Admission> {
+        let (max, max_per_address) = (AtomicU32::new(max), AtomicU32::new(max_per_address));
         Arc::new(Admission { max, max_per_address, now: Mutex::default(), refused: AtomicU64::new(0) })
+    }
+
+    /// At most so many from now on; whoever is in stays.
+    pub fn limit(&self, max: u32, max_per_address: u32) {
+        self.max.store(max, Ordering::Relaxed);
+        self.max_per_address.store(max_per_address, Ordering::Relaxed);
     }
 
     /// Lets one in, or counts a refusal.
@@ -39,13 +47,25 @@ impl Admission {
         let address = network(address);
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         let here = now.by_address.get(&address).copied().unwrap_or(0);
-        if now.all >= self.max || here >= self.max_per_address {
+        if now.all >= self.max.load(Ordering::Relaxed) || here >= self.max_per_address.load(Ordering::Relaxed)
+        {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         now.all += 1;
         now.by_address.insert(address, here + 1);
-        Some(Admitted { admission: Arc::clone(self), address })
+        Some(Admitted { admission: Arc::clone(self), address: Some(address) })
+    }
+
+    /// Lets one in whose address is not known yet, or counts a refusal.
+    pub fn admit_unnamed(self: &Arc<Admission>) -> Option<Admitted> {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.all >= self.max.load(Ordering::Relaxed) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        now.all += 1;
+        Some(Admitted { admission: Arc::clone(self), address: None })
     }
 
     /// How many are there now.
@@ -59,14 +79,33 @@ impl Admission {
     }
 }
 
+impl Admitted {
+    /// The same for one whose address is known now, or a refusal that is counted.
+    pub fn named(mut self, address: IpAddr) -> Option<Admitted> {
+        let address = network(address);
+        let mut now = self.admission.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = now.by_address.entry(address).or_default();
+        if *here >= self.admission.max_per_address.load(Ordering::Relaxed) {
+            self.admission.refused.fetch_add(1, Ordering::Relaxed);
+            drop(now);
+            return None;
+        }
+        *here += 1;
+        drop(now);
+        self.address = Some(address);
+        Some(self)
+    }
+}
+
 impl Drop for Admitted {
     fn drop(&mut self) {
         let mut now = self.admission.now.lock().unwrap_or_else(PoisonError::into_inner);
         now.all = now.all.saturating_sub(1);
-        if let Some(here) = now.by_address.get_mut(&self.address) {
+        let Some(address) = self.address else { return };
+        if let Some(here) = now.by_address.get_mut(&address) {
             *here = here.saturating_sub(1);
             if *here == 0 {
-                now.by_address.remove(&self.address);
+                now.by_address.remove(&address);
             }
         }
     }
@@ -102,7 +141,19 @@ mod tests {
         let fourth = admission.admit(address("2001:db8::ffff"));
         assert!(fourth.is_some());
         drop((second, third, fourth));
-        assert_eq!((admission.count(), admission.refused()), (0, 2));
+        // Behind a load balancer: in all at once, per address as soon as that is known.
+        let first = admission.admit_unnamed().unwrap().named(address("192.0.2.1"));
+        let second = admission.admit_unnamed().unwrap().named(address("192.0.2.1"));
+        assert!(first.is_some() && second.is_some());
+        assert!(admission.admit_unnamed().unwrap().named(address("192.0.2.1")).is_none(), "per address");
+        let third = admission.admit_unnamed();
+        assert!(admission.admit_unnamed().is_none(), "in all");
+        drop((first, second, third));
+        admission.limit(1, 1);
+        let only = admission.admit(address("192.0.2.1"));
+        assert!(only.is_some() && admission.admit(address("192.0.2.2")).is_none(), "other limits");
+        drop(only);
+        assert_eq!((admission.count(), admission.refused()), (0, 5));
         assert!(admission.now.lock().unwrap().by_address.is_empty(), "strangers leave nothing behind");
     }
 }

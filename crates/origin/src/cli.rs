@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Config, Loader};
+use crate::auth::Authorizer;
+use crate::auth::token::{Action, Tokens};
+use crate::clock::Clocks;
+use crate::config::{self, Config, Loader};
 use crate::demo::Clip;
 use crate::probe::{self, ProbeArgs, ProbeOutcome};
-use crate::{Error, server};
+use crate::tls::Certificates;
+use crate::{Error, names, server};
 
 /// Live media streaming origin: RTMP in, HLS out of memory.
 #[derive(Debug, Parser)]
@@ -22,7 +27,7 @@ pub struct Cli {
 const EXIT_STATUS: &str = "\
 Exit status: 0 a normal end; 1 anything not listed here; 2 wrong usage of the command line; 3 a configuration that \
 can't be used; 4 an address that can't be listened on; 5 a state_dir that can't be used.
-`headwater probe` has its own: 0 nothing wrong found, 1 errors found, 2 nothing could be fetched.
+`headwater probe` has its own: 0 nothing wrong found, 1 errors found, 2 nothing could be examined.
 
 Every key of the configuration can be set by the environment too: HEADWATER_HTTP__LISTEN is http.listen.";
 
@@ -35,7 +40,9 @@ pub enum Command {
     Check(CheckArgs),
     /// Serve, and publish a clip in a loop through the RTMP port, so that a picture plays at once.
     Demo(DemoArgs),
-    /// Follow any HLS URL and say what is wrong with it.
+    /// Make a token that lets somebody publish or play until it ends.
+    Token(TokenArgs),
+    /// Follow any HLS or DASH URL and say what is wrong with it.
     Probe(ProbeArgs),
 }
 
@@ -50,8 +57,34 @@ pub struct DemoArgs {
     pub media: Option<PathBuf>,
 }
 
+/// Arguments of `headwater token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// What it allows.
+    #[arg(value_enum)]
+    pub action: TokenAction,
+    /// What it covers: `live/cam` for a stream, `live/*` for an app's streams, `*` for everything.
+    #[arg(value_name = "APP/STREAM")]
+    pub name: String,
+    /// For how long, as in the configuration: `30m`, `12h`.
+    #[arg(long, value_name = "DURATION", default_value = "12h")]
+    pub expires_in: String,
+    /// The configuration file (TOML), whose first of auth.token_secrets signs.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TokenAction {
+    /// Publishing.
+    Publish,
+    /// Playing.
+    Play,
+}
+
 /// Where the configuration comes from; later sources win: defaults, file, environment, flags.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct ConfigArgs {
     /// The configuration file (TOML); without it the defaults apply.
     #[arg(long, value_name = "FILE")]
@@ -116,9 +149,10 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 #[expect(clippy::print_stderr, reason = "the command line's own answer")]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(args) => serve(args),
+        Command::Serve(args) => serve(&args),
         Command::Check(args) => check(args),
-        Command::Demo(args) => demo(args),
+        Command::Demo(args) => demo(&args),
+        Command::Token(args) => token(args),
         Command::Probe(args) => return probe(&args),
     };
     match result {
@@ -130,28 +164,56 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn serve(args: ConfigArgs) -> Result<(), Error> {
-    let config = args.load()?;
+fn serve(args: &ConfigArgs) -> Result<(), Error> {
+    let config = args.clone().load()?;
     crate::log::init(&config.log);
-    server::run(config, None)
+    server::run(config, &|| args.clone().load(), None)
 }
 
 #[expect(clippy::print_stdout, reason = "the command line's own answer")]
 fn check(args: CheckArgs) -> Result<(), Error> {
     let name = args.config.display().to_string();
-    ConfigArgs { config: Some(args.config), ..ConfigArgs::default() }.load()?;
+    let config = ConfigArgs { config: Some(args.config), ..ConfigArgs::default() }.load()?;
+    Certificates::load(&config.tls)?;
+    Authorizer::new(Arc::new(config), None)?;
     println!("{name}: ok");
     Ok(())
 }
 
-fn demo(args: DemoArgs) -> Result<(), Error> {
-    let config = args.config.load()?;
-    let clip = match args.media {
-        Some(path) => Clip::open(&path)?,
+#[expect(clippy::print_stdout, reason = "the command line's own answer")]
+fn token(args: TokenArgs) -> Result<(), Error> {
+    let config = ConfigArgs { config: args.config, ..ConfigArgs::default() }.load()?;
+    let wrong = |what: &str, reason: &str| Error::Other(format!("{what}: {reason}"));
+    let (app, stream) = match args.name.rsplit_once('/') {
+        None if args.name == "*" => (None, None),
+        Some((app, "*")) if names::is_app(app) => (Some(app), None),
+        Some((app, stream)) if names::is_app(app) && names::is_stream(stream) => (Some(app), Some(stream)),
+        _ => return Err(wrong(&args.name, "not a stream; live/cam, live/* and * are such names")),
+    };
+    let lasts =
+        config::duration(&args.expires_in).map_err(|error| wrong("--expires-in", &error.to_string()))?;
+    let expires = Clocks::start().wall().unix_seconds().saturating_add(lasts.as_secs());
+    let action = match args.action {
+        TokenAction::Publish => Action::Publish,
+        TokenAction::Play => Action::Play,
+    };
+    let token = Tokens::new(config.auth.token_secrets).make(action, app, stream, expires);
+    println!(
+        "{}",
+        token
+            .ok_or_else(|| wrong("auth.token_secrets", "empty; a token is signed with the first of them"))?
+    );
+    Ok(())
+}
+
+fn demo(args: &DemoArgs) -> Result<(), Error> {
+    let config = args.config.clone().load()?;
+    let clip = match &args.media {
+        Some(path) => Clip::open(path)?,
         None => Clip::built_in()?,
     };
     crate::log::init(&config.log);
-    server::run(config, Some(clip))
+    server::run(config, &|| args.config.clone().load(), Some(clip))
 }
 
 /// The report's own statuses, which scripts that watch a stream ask for.

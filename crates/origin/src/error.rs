@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config;
+use crate::{config, tls};
 
 /// What ends the process early. Its text is one line; [`Error::exit_code`] is documented in `headwater --help`.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,12 @@ pub enum Error {
     /// The configuration can't be used.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// The certificate can't be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// Something that says who may publish or play can't be used.
+    #[error("{0}")]
+    Auth(String),
     /// A listener's address is taken or can't be had.
     #[error("{key} = \"{address}\": {reason}", reason = bind_reason(source))]
     Bind {
@@ -40,7 +46,7 @@ impl Error {
     /// (2 is the command line's own, 0 a normal end.)
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Config(_) => 3,
+            Error::Config(_) | Error::Tls(_) | Error::Auth(_) => 3,
             Error::Bind { .. } => 4,
             Error::StateDir { .. } => 5,
             Error::Other(_) => 1,

@@ -19,19 +19,31 @@
 
 pub mod admin;
 pub mod admission;
+pub mod auth;
+pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod continuous;
 pub mod demo;
 pub mod error;
+pub mod events;
+pub mod health;
 pub mod http;
 pub mod ingest;
+pub mod listen;
 pub mod log;
+mod looks;
+pub mod metrics;
 pub mod names;
 pub mod probe;
+mod proxied;
 pub mod published;
 pub mod registry;
+pub mod reload;
 pub mod server;
 pub mod state;
+pub mod tls;
+pub mod transport;
 
 pub use error::Error;

@@ -28,16 +28,21 @@ pub enum Document {
     CmafMultivariant,
     /// The media playlist of a CMAF track.
     CmafMedia(TrackKind),
+    /// The same as a delta update.
+    CmafDelta(TrackKind),
     /// The MPD.
     Mpd,
+    /// The MPD of low latency.
+    LowLatencyMpd,
 }
 
-/// An MPD names a clock by an absolute URL, so it is rendered per host; a version keeps those of this many hosts.
-const MPD_HOSTS_MAX: usize = 4;
+/// An MPD names a clock by an absolute URL, so it is rendered per host; a version keeps so many of both kinds together.
+const MPDS_MAX: usize = 8;
 
 /// An MPD as rendered for one clock's address; no body while nothing is listed.
 #[derive(Debug)]
 struct RenderedMpd {
+    is_low_latency: bool,
     clock_url: Option<String>,
     body: Option<Arc<Body>>,
 }
@@ -47,7 +52,7 @@ struct RenderedMpd {
 pub struct Published {
     /// What the packager published.
     pub snapshot: Arc<Snapshot>,
-    playlists: [OnceLock<Option<Arc<Body>>>; 5],
+    playlists: [OnceLock<Option<Arc<Body>>>; 7],
     mpds: Mutex<Vec<RenderedMpd>>,
 }
 
@@ -116,19 +121,30 @@ impl Published {
             Document::CmafMultivariant => (2, &|| snapshot.cmaf_multivariant_playlist()),
             Document::CmafMedia(TrackKind::Video) => (3, &|| snapshot.cmaf_media_playlist(TrackKind::Video)),
             Document::CmafMedia(TrackKind::Audio) => (4, &|| snapshot.cmaf_media_playlist(TrackKind::Audio)),
-            Document::Mpd => return self.mpd(clock_url),
+            Document::CmafDelta(TrackKind::Video) => (5, &|| snapshot.cmaf_delta_update(TrackKind::Video)),
+            Document::CmafDelta(TrackKind::Audio) => (6, &|| snapshot.cmaf_delta_update(TrackKind::Audio)),
+            Document::Mpd => return self.mpd(false, clock_url),
+            Document::LowLatencyMpd => return self.mpd(true, clock_url),
         };
         self.playlists.get(index)?.get_or_init(|| render().map(|text| Arc::new(Body::new(text)))).clone()
     }
 
-    fn mpd(&self, clock_url: Option<&str>) -> Option<Arc<Body>> {
+    fn mpd(&self, is_low_latency: bool, clock_url: Option<&str>) -> Option<Arc<Body>> {
         let mut mpds = self.mpds.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rendered) = mpds.iter().find(|rendered| rendered.clock_url.as_deref() == clock_url) {
+        let is_it = |rendered: &&RenderedMpd| {
+            rendered.is_low_latency == is_low_latency && rendered.clock_url.as_deref() == clock_url
+        };
+        if let Some(rendered) = mpds.iter().find(is_it) {
             return rendered.body.clone();
         }
-        let body = self.snapshot.mpd(clock_url).map(|text| Arc::new(Body::new(text)));
-        if mpds.len() < MPD_HOSTS_MAX {
-            mpds.push(RenderedMpd { clock_url: clock_url.map(str::to_owned), body: body.clone() });
+        let text = match is_low_latency {
+            false => self.snapshot.mpd(clock_url),
+            true => self.snapshot.low_latency_mpd(clock_url),
+        };
+        let body = text.map(|text| Arc::new(Body::new(text)));
+        if mpds.len() < MPDS_MAX {
+            let clock_url = clock_url.map(str::to_owned);
+            mpds.push(RenderedMpd { is_low_latency, clock_url, body: body.clone() });
         }
         body
     }
@@ -177,12 +193,12 @@ mod tests {
             bandwidth: Some(Bandwidth { peak: 160_000, average: 140_000 }),
             published_at: WallTime::from_unix_millis(0),
             cmaf: None,
-            ts: Some(TsRendition {
+            ts: Some(Arc::new(TsRendition {
                 target_duration: 2,
                 discontinuity_sequence: 5,
                 listed: vec![segment(7, false, true), segment(8, true, true)],
                 retained: vec![segment(6, false, true)],
-            }),
+            })),
         }
     }
 
@@ -209,7 +225,7 @@ mod tests {
     fn a_segment_cut_between_keyframes_takes_the_promise_away() {
         let mut snapshot = audio_only(State::Live);
         if let Some(ts) = &mut snapshot.ts {
-            ts.listed = vec![segment(7, false, true), segment(8, false, false)];
+            Arc::make_mut(ts).listed = vec![segment(7, false, true), segment(8, false, false)];
         }
         let published = Published::new(Arc::new(snapshot));
         for body in [
@@ -223,7 +239,7 @@ mod tests {
 
     #[test]
     fn nothing_to_list() {
-        for ts in [None, Some(TsRendition::default())] {
+        for ts in [None, Some(Arc::new(TsRendition::default()))] {
             let published = Published::new(Arc::new(Snapshot { ts, ..audio_only(State::Live) }));
             assert!(
                 published.document(Document::TsMedia, None).as_deref().is_none()

@@ -3,32 +3,39 @@
 //! A stream outlives its publishers: when one leaves, the packager waits here until the next one comes or the grace time
 //! is over. Readers never wait for a writer; they see the last published version.
 
+mod info;
+mod news;
+mod takeover;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use headwater_media::{Cause, Event, WallTime};
-use headwater_packager::{Clock, Counters, Numbering, Packager, Refusal, Snapshot, State};
-use serde::Serialize;
+use headwater_media::{Cause, Event, TrackKind, WallTime};
+use headwater_packager::{Clock, Counters, Memory, Numbering, Packager, Refusal, Snapshot, State};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
+use crate::budget::{Budget, Lease};
 use crate::clock::Clocks;
-use crate::config::Config;
+use crate::config::{Config, Packaging};
+use crate::continuous::Ring;
+use crate::events::{Events, Kind};
+use crate::health::{Finding, Health, Measured, Observer, Wanted};
+use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::state::{Numbers, StateDir};
+use takeover::{Displaced, Verdict};
 
-/// A newcomer takes a name over when its publisher has been silent for this long (rtmp.md 9.1): encoders reconnect
-/// faster than TCP notices death.
-const TAKEOVER_SILENCE: Duration = Duration::from_secs(5);
+pub use info::{AudioInfo, CountersInfo, PublisherInfo, RepairsInfo, StreamInfo, VideoInfo};
 
-/// How long a newcomer waits for the silent publisher's task to let go.
+/// How long a newcomer waits for the task of the publisher before it to let go.
 const TAKEOVER_WAIT: Duration = Duration::from_secs(2);
 
-/// Streams at a time. Each costs its window of media, so memory ends long before this.
-const STREAMS_MAX: usize = 10_000;
+/// Two encoders that fight for a name try once a second or more; operators need to be told of it less often.
+const CONFLICT_EVENT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// An ended stream's playlist and segments stay at least this long, and as long as what it lists (hls.md 3.14).
 const ENDED_KEPT_MIN: Duration = Duration::from_secs(60);
@@ -42,9 +49,20 @@ pub enum Busy {
     /// Another publisher is sending.
     #[error("{0} is already being published")]
     AlreadyPublished(String),
+    /// This address was taken over by the publisher that is sending now.
+    #[error(
+        "another encoder took {name} over and is sending; this address gets it back when that one is silent for 2 s, or in {} s",
+        retake_in.as_secs().max(1)
+    )]
+    TakenOver {
+        /// App and stream.
+        name: String,
+        /// How long the other one keeps it in any case.
+        retake_in: Duration,
+    },
     /// Too many streams.
-    #[error("this server carries its maximum of {STREAMS_MAX} streams")]
-    TooManyStreams,
+    #[error("this server carries its maximum of {0} streams (limits.max_streams)")]
+    TooManyStreams(u32),
 }
 
 /// All streams.
@@ -54,6 +72,8 @@ pub struct Registry {
     config: Arc<Config>,
     clocks: Clocks,
     state: Option<StateDir>,
+    events: Arc<Events>,
+    metrics: Arc<Metrics>,
     /// No number below this is given to a new stream: names that this process has served stay unique even when the wall
     /// clock steps back (DESIGN 5).
     sequence_floor: AtomicU64,
@@ -65,10 +85,16 @@ pub struct Stream {
     app: String,
     name: String,
     published: watch::Sender<Arc<Published>>,
+    /// The same, told only when something has come to the CMAF rendition: who waits for a part of one isn't woken by the other's.
+    video: watch::Sender<Arc<Published>>,
+    audio: watch::Sender<Arc<Published>>,
     seat: Mutex<Seat>,
     /// Told when the seat is free again.
     vacated: Notify,
     clocks: Clocks,
+    budget: Budget,
+    /// For outputs without segments; `None` where the app has them all switched off.
+    continuous: Option<Arc<Ring>>,
 }
 
 /// Where the packager is while nobody publishes, and what is known of who does.
@@ -79,10 +105,21 @@ struct Seat {
     publisher: Option<Publisher>,
     /// Tells the publisher that holds the seat to leave it; a new one for each, so that no order reaches a successor.
     evict: Arc<Notify>,
+    /// Of the publisher, once its first window is over.
+    health: Option<Health>,
+    /// An operator wants the publisher gone: how its session ends.
+    dismissed: Option<Cause>,
     counters: Counters,
     longest_gop: Option<Duration>,
     /// Ends the stream after its grace time.
     ending: Option<AbortHandle>,
+    /// Whom newcomers took the name from lately.
+    displaced: Displaced,
+    /// Newcomers that took the name over, and such that were refused because it would have gone back and forth.
+    takeovers: u64,
+    takeover_conflicts: u64,
+    /// When operators were last told of a conflict, monotonic.
+    conflict_told: Option<Duration>,
     /// Publishers so far. The end that one left behind must not meet the next one's.
     session: u64,
     /// Numbers below this are stored as used.
@@ -120,132 +157,21 @@ pub struct Seated {
     packager: Option<Packager>,
     evict: Arc<Notify>,
     cause: Cause,
+    /// EXT-X-DISCONTINUITY-SEQUENCE as it was last looked at.
+    discontinuity_sequence: u64,
+    observer: Observer,
 }
 
 /// What a publisher that asks for a seat finds.
 enum Asked {
     /// It is theirs.
     Seated(Box<Seated>),
-    /// Somebody sits there and has been silent for too long.
-    Silent(Arc<Notify>),
-    /// Somebody sits there.
-    Taken,
+    /// Somebody sits there and has to leave.
+    TakeOver(Arc<Notify>, SocketAddr),
+    /// Somebody sits there and stays.
+    Refused(Busy),
     /// The stream was forgotten in the meantime; its name is free.
     Gone,
-}
-
-/// A stream in `/api/v1/streams`.
-#[derive(Debug, Clone, Serialize)]
-pub struct StreamInfo {
-    /// App.
-    pub app: String,
-    /// Name in the app.
-    pub name: String,
-    /// `starting`, `live`, `waiting` or `ended`.
-    pub state: &'static str,
-    /// Who publishes, if anybody does.
-    pub publisher: Option<PublisherInfo>,
-    /// The video track.
-    pub video: Option<VideoInfo>,
-    /// The audio track.
-    pub audio: Option<AudioInfo>,
-    /// Bits per second, average over recent segments, container included.
-    pub bandwidth_average: Option<u64>,
-    /// Bits per second as EXT-X-STREAM-INF states them.
-    pub bandwidth_peak: Option<u64>,
-    /// Longest keyframe interval seen, seconds.
-    pub gop_longest_seconds: Option<f64>,
-    /// EXT-X-TARGETDURATION in seconds.
-    pub target_duration_seconds: Option<u32>,
-    /// Number of the newest segment.
-    pub media_sequence_last: Option<u64>,
-    /// Segments listed.
-    pub segments_listed: usize,
-    /// Segments delisted and still fetchable.
-    pub segments_retained: usize,
-    /// Bytes of media held.
-    pub memory_bytes: u64,
-    /// Everything that was counted.
-    pub counters: CountersInfo,
-}
-
-/// Who publishes, in the API.
-#[derive(Debug, Clone, Serialize)]
-pub struct PublisherInfo {
-    /// Address and port.
-    pub address: String,
-    /// What the encoder calls itself.
-    pub encoder: String,
-    /// Seconds since it began.
-    pub seconds: u64,
-    /// Bytes received from it.
-    pub bytes: u64,
-}
-
-/// A video track in the API.
-#[derive(Debug, Clone, Serialize)]
-pub struct VideoInfo {
-    /// RFC 6381 string.
-    pub codec: String,
-    /// Pixels per row.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-    /// Frames per second as measured.
-    pub frame_rate: Option<f64>,
-}
-
-/// An audio track in the API.
-#[derive(Debug, Clone, Serialize)]
-pub struct AudioInfo {
-    /// RFC 6381 string.
-    pub codec: String,
-    /// Samples per second after decoding.
-    pub sample_rate: u32,
-    /// Channels.
-    pub channels: u8,
-}
-
-/// Counters in the API.
-#[derive(Debug, Clone, Serialize)]
-pub struct CountersInfo {
-    /// Access units packaged.
-    pub video_samples: u64,
-    /// Audio frames packaged.
-    pub audio_samples: u64,
-    /// Video that no player could have decoded.
-    pub video_dropped: u64,
-    /// Audio outside its configuration.
-    pub audio_dropped: u64,
-    /// Samples of tracks beside the first of each kind.
-    pub other_tracks_dropped: u64,
-    /// Samples that no container could carry.
-    pub unwritable: u64,
-    /// Segments that had to end between keyframes.
-    pub forced_cuts: u64,
-    /// Configuration changes.
-    pub config_changes: u64,
-    /// Publishing sessions.
-    pub sessions: u64,
-    /// Stamps mended, per kind.
-    pub repairs: RepairsInfo,
-}
-
-/// Mended stamps in the API.
-#[derive(Debug, Clone, Serialize)]
-pub struct RepairsInfo {
-    /// Decode times that did not rise.
-    pub not_monotonic: u64,
-    /// Presentation before decoding.
-    pub pts_before_dts: u64,
-    /// Stray stamps.
-    pub outliers: u64,
-    /// Jumps that persisted.
-    pub rebased: u64,
-    /// Holes in the audio beyond the tolerance.
-    pub audio_reanchored: u64,
-    /// Audio frames that would have overlapped.
-    pub audio_overlap: u64,
 }
 
 impl Registry {
@@ -256,6 +182,8 @@ impl Registry {
             config,
             clocks,
             state,
+            events: Events::new(clocks),
+            metrics: Arc::default(),
             sequence_floor: AtomicU64::new(1),
         })
     }
@@ -266,6 +194,16 @@ impl Registry {
         lock(&self.streams).get(&(app.to_owned(), name.to_owned())).cloned()
     }
 
+    /// What happened.
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
+    /// What is counted and measured beside what each stream knows of itself.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// Every stream, by app and name.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
         let mut streams: Vec<_> = lock(&self.streams).values().cloned().collect();
@@ -273,7 +211,7 @@ impl Registry {
         streams
     }
 
-    /// Seats a publisher. A silent one is made to leave first.
+    /// Seats a publisher. One that sits there already is made to leave first, where `publish.takeover` says so.
     ///
     /// # Errors
     /// [`Busy`] with the reason for the newcomer.
@@ -284,13 +222,26 @@ impl Registry {
         publisher: Publisher,
     ) -> Result<Seated, Busy> {
         let deadline = tokio::time::Instant::now() + TAKEOVER_WAIT;
+        let mut displaced = None;
         loop {
             let stream = self.find_or_create(app, name)?;
             let vacated = stream.vacated.notified();
             match self.ask(&stream, &publisher) {
-                Asked::Seated(seated) => return Ok(*seated),
-                Asked::Silent(evict) => evict.notify_one(),
-                Asked::Taken => return Err(Busy::AlreadyPublished(format!("{app}/{name}"))),
+                Asked::Seated(mut seated) => {
+                    if let Some(displaced) = displaced {
+                        self.took_over(&stream, displaced, publisher.peer);
+                    }
+                    let Publisher { peer, encoder, .. } = publisher;
+                    self.events.push(Kind::Publish { address: peer.to_string(), encoder }, app, name);
+                    // Behind these, for it may be an event as well.
+                    seated.send_version();
+                    return Ok(*seated);
+                }
+                Asked::TakeOver(evict, sitting) => {
+                    displaced = Some(sitting);
+                    evict.notify_one();
+                }
+                Asked::Refused(busy) => return Err(busy),
                 Asked::Gone => continue,
             }
             if tokio::time::timeout_at(deadline, vacated).await.is_err() {
@@ -303,8 +254,25 @@ impl Registry {
     #[doc(hidden)]
     pub fn publish_for_test(self: &Arc<Registry>, app: &str, name: &str, snapshot: Snapshot) -> Arc<Stream> {
         let stream = self.find_or_create(app, name).expect("a test has few streams");
-        stream.published.send_replace(Arc::new(Published::new(Arc::new(snapshot))));
+        stream.publish(Arc::new(snapshot));
         stream
+    }
+
+    /// An operator disconnects a stream's publisher; another one, or the same again, is waited for. False when there is none.
+    pub fn kick(&self, stream: &Stream) -> bool {
+        dismiss(&mut lock(&stream.seat), Cause::Server)
+    }
+
+    /// An operator ends a stream: its publisher is disconnected, and what there is ends as after a clean end.
+    pub fn end_stream(self: &Arc<Registry>, stream: &Arc<Stream>) {
+        let mut seat = lock(&stream.seat);
+        if dismiss(&mut seat, Cause::Clean) || stream.current().snapshot.state == State::Ended {
+            return;
+        }
+        if let Some(ending) = seat.ending.take() {
+            ending.abort();
+        }
+        seat.ending = self.schedule_end(stream, seat.session, Cause::Clean);
     }
 
     /// Before the process ends: stores the exact numbers of every stream.
@@ -315,9 +283,22 @@ impl Registry {
                 ending.abort();
             }
             let numbers = seat.packager.as_ref().map(Packager::numbers);
+            let open = stream.current().snapshot.state != State::Ended;
             if let Some((media_sequence, discontinuity_sequence)) = numbers {
-                self.store(&stream, Numbers { media_sequence, discontinuity_sequence });
+                self.store(&stream, Numbers { media_sequence, discontinuity_sequence, open });
             }
+        }
+    }
+
+    /// After a start with `state_dir`: players of a stream that was live when the process ended wait for its publisher as they do
+    /// after any loss, instead of meeting 404.
+    pub fn expect_publishers_back(self: &Arc<Registry>) {
+        let Some(state) = &self.state else { return };
+        for (app, name) in state.open_streams(self.config.limits.max_streams as usize) {
+            let Ok(stream) = self.find_or_create(&app, &name) else { return };
+            tracing::info!(app, stream = name, "its publisher is expected back");
+            let mut seat = lock(&stream.seat);
+            seat.ending = self.schedule_end(&stream, seat.session, Cause::Lost);
         }
     }
 
@@ -327,8 +308,10 @@ impl Registry {
         if let Some(stream) = streams.get(&key) {
             return Ok(Arc::clone(stream));
         }
-        if streams.len() >= STREAMS_MAX {
-            return Err(Busy::TooManyStreams);
+        let max = self.config.limits.max_streams;
+        if streams.len() >= usize::try_from(max).unwrap_or(usize::MAX) {
+            self.events.limit_reached("limits.max_streams", app, name);
+            return Err(Busy::TooManyStreams(max));
         }
         let stream = Arc::new(self.create(app, name));
         streams.insert(key, Arc::clone(&stream));
@@ -352,45 +335,56 @@ impl Registry {
                 resumed: false,
             },
         };
+        let outputs = self.config.outputs_for(app);
+        let bytes_max = self.config.limits.max_bytes_per_stream;
         let config = headwater_packager::Config {
             segment_duration: self.config.packaging.segment_duration,
             window: self.config.packaging.window,
-            hls: self.config.outputs_for(app).hls,
-            cmaf: self.config.outputs_for(app).cmaf(),
+            media_time_offset: self.config.packaging.media_time_offset,
+            hls: outputs.hls,
+            cmaf: outputs.cmaf(),
+            part_duration: Some(self.config.packaging.part_duration),
+            continuous: outputs.continuous(),
+            bytes_max,
         };
         let mut packager = Packager::new(&config, numbering);
         let first = packager
             .poll_snapshot(clock.wall)
             .unwrap_or_else(|| unreachable!("a new packager has a version"));
+        let first = Arc::new(Published::new(first));
         Stream {
             app: app.to_owned(),
             name: name.to_owned(),
-            published: watch::Sender::new(Arc::new(Published::new(first))),
+            published: watch::Sender::new(Arc::clone(&first)),
+            video: watch::Sender::new(Arc::clone(&first)),
+            audio: watch::Sender::new(first),
             seat: Mutex::new(Seat {
                 packager: Some(packager),
                 publisher: None,
                 evict: Arc::default(),
+                health: None,
+                dismissed: None,
                 counters: Counters::default(),
                 longest_gop: None,
                 ending: None,
+                displaced: Displaced::default(),
+                takeovers: 0,
+                takeover_conflicts: 0,
+                conflict_told: None,
                 session: 0,
                 stored: numbering.media_sequence,
             }),
             vacated: Notify::new(),
             clocks: self.clocks,
+            budget: Budget::default(),
+            continuous: outputs.continuous().then(|| Ring::new(bytes_max)),
         }
     }
 
     fn ask(self: &Arc<Registry>, stream: &Arc<Stream>, publisher: &Publisher) -> Asked {
         let mut seat = lock(&stream.seat);
         let Some(mut packager) = seat.packager.take() else {
-            let Some(sitting) = &seat.publisher else { return Asked::Gone };
-            let silence = self.clocks.now().saturating_sub(sitting.heard);
-            return if silence >= TAKEOVER_SILENCE {
-                Asked::Silent(Arc::clone(&seat.evict))
-            } else {
-                Asked::Taken
-            };
+            return self.ask_for_taken(stream, &mut seat, publisher);
         };
         if let Some(ending) = seat.ending.take() {
             ending.abort();
@@ -398,18 +392,56 @@ impl Registry {
         seat.session += 1;
         seat.publisher = Some(publisher.clone());
         seat.evict = Arc::default();
+        (seat.dismissed, seat.health) = (None, None);
         let evict = Arc::clone(&seat.evict);
         drop(seat);
+        let (_, discontinuity_sequence) = packager.numbers();
         packager.begin_session(self.clocks.read());
-        let mut seated = Seated {
+        if let Some(ring) = &stream.continuous {
+            ring.begin_session();
+        }
+        Asked::Seated(Box::new(Seated {
             registry: Arc::clone(self),
             stream: Arc::clone(stream),
             packager: Some(packager),
             evict,
             cause: Cause::Lost,
-        };
-        seated.send_version();
-        Asked::Seated(Box::new(seated))
+            discontinuity_sequence,
+            observer: Observer::default(),
+        }))
+    }
+
+    /// What a newcomer finds where somebody publishes.
+    fn ask_for_taken(&self, stream: &Stream, seat: &mut Seat, newcomer: &Publisher) -> Asked {
+        let Some(sitting) = &seat.publisher else { return Asked::Gone };
+        let now = self.clocks.now();
+        let silence = now.saturating_sub(sitting.heard);
+        let addresses = (newcomer.peer.ip(), sitting.peer.ip());
+        let rule = self.config.publish.takeover;
+        match seat.displaced.judge(rule, addresses.0, addresses.1, silence, now) {
+            Verdict::TakeOver => Asked::TakeOver(Arc::clone(&seat.evict), sitting.peer),
+            Verdict::Taken => Asked::Refused(Busy::AlreadyPublished(stream.path())),
+            Verdict::Conflict { retake_in } => {
+                seat.takeover_conflicts += 1;
+                let due =
+                    seat.conflict_told.is_none_or(|told| now.saturating_sub(told) >= CONFLICT_EVENT_INTERVAL);
+                if due {
+                    seat.conflict_told = Some(now);
+                    let (address, publisher) = (newcomer.peer.to_string(), sitting.peer.to_string());
+                    let kind = Kind::TakeoverConflict { address, publisher };
+                    tracing::warn!(app = stream.app, stream = stream.name, "takeover conflict: {kind}");
+                    self.events.push(kind, &stream.app, &stream.name);
+                }
+                Asked::Refused(Busy::TakenOver { name: stream.path(), retake_in })
+            }
+        }
+    }
+
+    fn took_over(&self, stream: &Stream, displaced: SocketAddr, newcomer: SocketAddr) {
+        lock(&stream.seat).takeovers += 1;
+        let kind = Kind::Takeover { address: newcomer.to_string(), from: displaced.to_string() };
+        tracing::info!(app = stream.app, stream = stream.name, "{kind}");
+        self.events.push(kind, &stream.app, &stream.name);
     }
 
     /// Nobody publishes any more: wait for another, then end the stream, then forget it.
@@ -446,6 +478,10 @@ impl Registry {
         }
         let packager = seat.packager.as_mut()?;
         packager.finish(clock);
+        if let Some(ring) = &stream.continuous {
+            ring.end();
+            packager.set_continuous_bytes(ring.bytes());
+        }
         let snapshot = packager.poll_snapshot(clock.wall);
         let (media_sequence, discontinuity_sequence) = packager.numbers();
         let Some(snapshot) = snapshot else { return Some(ENDED_KEPT_MIN) };
@@ -454,10 +490,11 @@ impl Registry {
         } else {
             Duration::ZERO
         };
-        stream.published.send_replace(Arc::new(Published::new(snapshot)));
+        let before = stream.publish(Arc::clone(&snapshot));
         tracing::info!(app = stream.app, stream = stream.name, "stream ended");
+        news::tell(&self.events, stream, &before.snapshot, &snapshot);
         seat.stored = media_sequence;
-        self.store(stream, Numbers { media_sequence, discontinuity_sequence });
+        self.store(stream, Numbers { media_sequence, discontinuity_sequence, open: false });
         Some(kept)
     }
 
@@ -474,11 +511,34 @@ impl Registry {
         tracing::debug!(app = stream.app, stream = stream.name, "stream forgotten");
     }
 
+    /// A window of a publication was measured: once in ten seconds.
+    fn judge_health(&self, stream: &Stream, measured: Measured) {
+        let Packaging { segment_duration, part_duration, .. } = self.config.packaging;
+        let health = Health::new(measured, &Wanted { segment: segment_duration, part: part_duration });
+        let before = lock(&stream.seat).health.replace(health.clone());
+        let tell = |found: &Finding, is_found| {
+            let (rule, weight, finding) = (found.rule, found.weight, found.text.clone());
+            self.events.push(Kind::Health { rule, weight, is_found, finding }, &stream.app, &stream.name);
+        };
+        health.beyond(before.as_ref()).for_each(|found| tell(found, true));
+        if let Some(before) = &before {
+            before.beyond(Some(&health)).for_each(|found| tell(found, false));
+        }
+    }
+
+    /// A stream needs more than it may hold.
+    fn over_budget(&self, stream: &Stream) {
+        self.events.limit_reached("limits.max_bytes_per_stream", &stream.app, &stream.name);
+    }
+
     /// Takes a stream out without its packager, whose next number was `next`.
     fn discard(&self, stream: &Arc<Stream>, next: Option<u64>) {
         self.sequence_floor.fetch_max(next.unwrap_or(0), Ordering::Relaxed);
         let mut streams = lock(&self.streams);
         lock(&stream.seat).publisher = None;
+        if let Some(ring) = &stream.continuous {
+            ring.end();
+        }
         streams.remove(&(stream.app.clone(), stream.name.clone()));
         stream.vacated.notify_waiters();
     }
@@ -502,6 +562,11 @@ impl Stream {
         &self.name
     }
 
+    /// `app/name`, for messages.
+    fn path(&self) -> String {
+        format!("{}/{}", self.app, self.name)
+    }
+
     /// The newest version.
     pub fn current(&self) -> Arc<Published> {
         Arc::clone(&self.published.borrow())
@@ -512,6 +577,58 @@ impl Stream {
         self.published.subscribe()
     }
 
+    /// The versions in which something has come to that CMAF rendition, or in which the stream's state is another.
+    pub fn subscribe_to(&self, kind: TrackKind) -> watch::Receiver<Arc<Published>> {
+        match kind {
+            TrackKind::Video => self.video.subscribe(),
+            TrackKind::Audio => self.audio.subscribe(),
+        }
+    }
+
+    /// The next version. One writer at a time calls this. Returns the version before.
+    fn publish(&self, snapshot: Arc<Snapshot>) -> Arc<Published> {
+        let revision = |snapshot: &Snapshot, kind| {
+            let rendition = snapshot.cmaf.as_ref().and_then(|cmaf| cmaf.rendition(kind));
+            rendition.map(|rendition| rendition.revision)
+        };
+        let published = Arc::new(Published::new(snapshot));
+        let before = self.published.send_replace(Arc::clone(&published));
+        let (new, old) = (&published.snapshot, &before.snapshot);
+        for (kind, sender) in [(TrackKind::Video, &self.video), (TrackKind::Audio, &self.audio)] {
+            let is_news = revision(new, kind) != revision(old, kind) || new.state != old.state;
+            // In any case the version before goes: what it lists must not stay for the sake of a rendition that nothing comes to.
+            sender.send_if_modified(|held| {
+                held.clone_from(&published);
+                is_news
+            });
+        }
+        before
+    }
+
+    /// For a response that sends segment `sequence`: it may have to let go of it.
+    pub fn lease(&self, sequence: u64) -> Lease {
+        self.budget.lease(sequence)
+    }
+
+    /// What viewers of continuous outputs read; `None` where the app has them all switched off.
+    pub fn continuous(&self) -> Option<&Arc<Ring>> {
+        self.continuous.as_ref()
+    }
+
+    /// What is held: looked at anew while nobody publishes, as of the newest version else.
+    fn memory(&self) -> Memory {
+        match &mut lock(&self.seat).packager {
+            Some(packager) => packager.memory(),
+            None => self.budget.memory(),
+        }
+    }
+
+    /// What is known of the publisher's media, while there is one and once its first window is over.
+    pub fn health(&self) -> Option<Health> {
+        let seat = lock(&self.seat);
+        seat.health.clone().filter(|_| seat.publisher.is_some())
+    }
+
     /// What the API tells.
     pub fn info(&self) -> StreamInfo {
         let now = self.clocks.now();
@@ -519,8 +636,9 @@ impl Stream {
         let snapshot = &current.snapshot;
         let (publisher, counters, longest_gop) = {
             let seat = lock(&self.seat);
-            (seat.publisher.clone(), seat.counters, seat.longest_gop)
+            (seat.publisher.clone(), info::counters(&seat), seat.longest_gop)
         };
+        let memory = self.memory();
         let ts = snapshot.ts.as_ref();
         StreamInfo {
             app: self.app.clone(),
@@ -547,11 +665,14 @@ impl Stream {
             bandwidth_peak: snapshot.bandwidth.map(|bandwidth| bandwidth.peak),
             gop_longest_seconds: longest_gop.map(|gop| gop.as_secs_f64()),
             target_duration_seconds: ts.filter(|ts| !ts.listed.is_empty()).map(|ts| ts.target_duration),
-            media_sequence_last: ts.and_then(headwater_packager::TsRendition::last_sequence),
+            media_sequence_last: ts.and_then(|ts| ts.last_sequence()),
             segments_listed: ts.map_or(0, |ts| ts.listed.len()),
             segments_retained: ts.map_or(0, |ts| ts.retained.len()),
-            memory_bytes: snapshot.size_bytes(),
-            counters: counters_info(counters),
+            memory_bytes: memory.sum(),
+            memory_bytes_held_by_readers: memory.readers_bytes,
+            health: self.health(),
+            viewers: self.continuous.as_ref().map(|ring| ring.viewers()).unwrap_or_default(),
+            counters,
         }
     }
 }
@@ -567,6 +688,11 @@ impl Seated {
         self.evict.notified().await;
     }
 
+    /// How this session is to end where an operator wants it gone, and no newcomer does.
+    pub fn dismissed(&self) -> Option<Cause> {
+        lock(&self.stream.seat).dismissed
+    }
+
     /// How this session will have ended once this is dropped; an abrupt loss until told otherwise.
     pub fn set_cause(&mut self, cause: Cause) {
         self.cause = cause;
@@ -577,16 +703,62 @@ impl Seated {
     /// # Errors
     /// [`Refusal`] when the publication can't go on.
     pub fn push(&mut self, event: Event, clock: Clock) -> Result<(), Refusal> {
-        let Some(packager) = &mut self.packager else { return Ok(()) };
-        packager.push(event, clock)?;
-        if packager.has_news() {
-            self.send_version();
+        if let Event::Sample(sample) = &event
+            && sample.track.index == 0
+            && let Some(measured) = self.observer.sample(sample, clock.now)
+        {
+            self.registry.judge_health(&self.stream, measured);
         }
+        let Some(packager) = &mut self.packager else { return Ok(()) };
+        if let Err(refusal) = packager.push(event, clock) {
+            if matches!(refusal, Refusal::OverBudget { .. }) {
+                self.registry.over_budget(&self.stream);
+            }
+            return Err(refusal);
+        }
+        let has_news = packager.has_news();
+        // First: who watches without segments waits for this very sample.
+        self.hand_on();
+        if has_news {
+            self.send_version();
+            let took = self.registry.clocks.now().saturating_sub(clock.now);
+            self.registry.metrics.frame_to_part.observe(took);
+        }
+        self.judge_readers();
         Ok(())
     }
 
+    /// What was placed goes into the ring of continuous outputs.
+    fn hand_on(&mut self) {
+        let (Some(packager), Some(ring)) = (&mut self.packager, &self.stream.continuous) else { return };
+        let mut count = 0_usize;
+        for placed in packager.take_placed() {
+            ring.push(placed);
+            count += 1;
+        }
+        if count > 0 {
+            packager.set_continuous_bytes(ring.bytes());
+        }
+    }
+
+    /// Readers who hold so much that the stream passes its budget are told to let go.
+    fn judge_readers(&mut self) {
+        let Some(packager) = &mut self.packager else { return };
+        if let Some(sequence) = packager.readers_due() {
+            self.stream.budget.set_memory(packager.memory());
+            self.stream.budget.cut_below(sequence);
+        }
+    }
+
     /// Bytes arrived.
-    pub fn heard(&self, bytes: usize, now: Duration) {
+    pub fn heard(&mut self, bytes: usize, now: Duration) {
+        if let Some(packager) = self.packager.as_mut().filter(|_| bytes > 0) {
+            self.registry.metrics.received(bytes);
+            packager.heard(bytes);
+            if let Some(ring) = &self.stream.continuous {
+                ring.heard(bytes);
+            }
+        }
         if let Some(publisher) = &mut lock(&self.stream.seat).publisher {
             publisher.heard = now;
             publisher.bytes = publisher.bytes.saturating_add(bytes as u64);
@@ -602,21 +774,38 @@ impl Seated {
         let Some(packager) = &mut self.packager else { return };
         let wall = self.registry.clocks.wall();
         let (next, discontinuity_sequence) = packager.numbers();
-        let reserve = {
+        if discontinuity_sequence
+            != std::mem::replace(&mut self.discontinuity_sequence, discontinuity_sequence)
+        {
+            let kind = Kind::Discontinuity { media_sequence: next, discontinuity_sequence };
+            self.registry.events.push(kind, &self.stream.app, &self.stream.name);
+        }
+        let (reserve, is_squeezed) = {
             let mut seat = lock(&self.stream.seat);
-            seat.counters = packager.counters();
+            let counters = packager.counters();
+            let is_squeezed = counters.evicted_for_memory > seat.counters.evicted_for_memory;
+            seat.counters = counters;
             seat.longest_gop = packager.longest_gop();
             // The next number must be stored as used before a segment can bear it.
-            (next.saturating_add(1) >= seat.stored).then(|| {
+            let reserve = (next.saturating_add(1) >= seat.stored).then(|| {
                 seat.stored = next.saturating_add(NUMBERS_AHEAD);
                 seat.stored
-            })
+            });
+            (reserve, is_squeezed)
         };
+        if is_squeezed {
+            self.registry.over_budget(&self.stream);
+        }
         if let Some(media_sequence) = reserve {
-            self.registry.store(&self.stream, Numbers { media_sequence, discontinuity_sequence });
+            let numbers = Numbers { media_sequence, discontinuity_sequence, open: true };
+            self.registry.store(&self.stream, numbers);
         }
         if let Some(snapshot) = packager.poll_snapshot(wall) {
-            self.stream.published.send_replace(Arc::new(Published::new(snapshot)));
+            let before = self.stream.publish(Arc::clone(&snapshot));
+            news::tell(&self.registry.events, &self.stream, &before.snapshot, &snapshot);
+            drop(before);
+            // The version before is gone now, and with it what only it held.
+            self.stream.budget.set_memory(packager.memory());
         }
     }
 }
@@ -631,6 +820,14 @@ impl Drop for Seated {
         if let Some(packager) = &mut self.packager {
             packager.end_session(self.cause, self.registry.clocks.read());
         }
+        self.hand_on();
+        if let (Some(packager), Some(ring)) = (&mut self.packager, &self.stream.continuous) {
+            ring.end_session();
+            packager.set_continuous_bytes(ring.bytes());
+        }
+        // Before a newcomer is told, so that events come in the order of what happened.
+        let Stream { app, name, .. } = &*self.stream;
+        self.registry.events.push(Kind::Unpublish { cause: cause_name(self.cause) }, app, name);
         self.send_version();
         let Some(packager) = self.packager.take() else { return };
         let mut seat = lock(&self.stream.seat);
@@ -641,6 +838,26 @@ impl Drop for Seated {
         seat.ending = ending;
         drop(seat);
         self.stream.vacated.notify_waiters();
+    }
+}
+
+/// Tells whoever holds the seat to leave it. False when nobody does.
+fn dismiss(seat: &mut Seat, cause: Cause) -> bool {
+    if seat.publisher.is_none() {
+        return false;
+    }
+    seat.dismissed = Some(cause);
+    seat.evict.notify_one();
+    true
+}
+
+/// How a session ended, as events name it.
+fn cause_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Clean | Cause::EndOfSequence => "clean",
+        Cause::Lost => "lost",
+        Cause::Takeover => "takeover",
+        Cause::Server => "server",
     }
 }
 
@@ -664,28 +881,6 @@ pub fn state_text(state: State) -> &'static str {
         State::Live => "live",
         State::Waiting => "waiting",
         State::Ended => "ended",
-    }
-}
-
-fn counters_info(counters: Counters) -> CountersInfo {
-    CountersInfo {
-        video_samples: counters.video_samples,
-        audio_samples: counters.audio_samples,
-        video_dropped: counters.video_dropped,
-        audio_dropped: counters.audio_dropped,
-        other_tracks_dropped: counters.other_tracks_dropped,
-        unwritable: counters.unwritable,
-        forced_cuts: counters.forced_cuts,
-        config_changes: counters.config_changes,
-        sessions: counters.sessions,
-        repairs: RepairsInfo {
-            not_monotonic: counters.repairs.not_monotonic,
-            pts_before_dts: counters.repairs.pts_before_dts,
-            outliers: counters.repairs.outliers,
-            rebased: counters.repairs.rebased,
-            audio_reanchored: counters.repairs.audio_reanchored,
-            audio_overlap: counters.repairs.audio_overlap,
-        },
     }
 }
 

@@ -4,36 +4,46 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::auth::Authorizer;
 use crate::clock::Clocks;
 use crate::config::{Config, Secret};
+use crate::events::{Kind, Outputs};
+use crate::listen::{Listeners, bind};
 use crate::registry::Registry;
+use crate::reload::Differences;
 use crate::state::StateDir;
-use crate::{Error, admin, demo, http, ingest};
+use crate::tls::Certificates;
+use crate::{Error, admin, auth, demo, http, ingest};
 
-/// Connections that may wait to be accepted: a cache's start asks for some hundred at once.
-const BACKLOG: u32 = 1_024;
-
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. At SIGHUP `reread` gives the configuration as it is now.
 ///
 /// # Errors
 /// [`Error`] for an address that can't be listened on, a folder that can't be used, a demo clip that can't be read.
-pub fn run(config: Config, demo: Option<demo::Clip>) -> Result<(), Error> {
+pub fn run(
+    config: Config,
+    reread: &dyn Fn() -> Result<Config, Error>,
+    demo: Option<demo::Clip>,
+) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("headwater")
         .build()
         .map_err(|error| Error::Other(format!("no runtime: {error}")))?;
-    let result = runtime.block_on(serve(config, demo));
+    let result = runtime.block_on(serve(config, reread, demo));
     // Everything that matters has ended; what is left (a timer of a stream's end) must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }
 
-async fn serve(config: Config, demo: Option<demo::Clip>) -> Result<(), Error> {
+async fn serve(
+    config: Config,
+    reread: &dyn Fn() -> Result<Config, Error>,
+    demo: Option<demo::Clip>,
+) -> Result<(), Error> {
     let config = Arc::new(config);
     let clocks = Clocks::start();
     let state = config.state_dir().map(StateDir::open).transpose()?;
@@ -41,16 +51,28 @@ async fn serve(config: Config, demo: Option<demo::Clip>) -> Result<(), Error> {
     let rtmp = bind("rtmp.listen", config.rtmp.listen)?;
     let playback = bind("http.listen", config.http.listen)?;
     let operators = bind("admin.listen", config.admin.listen)?;
+    let rtmps = config.rtmp.tls_listen.map(|address| bind("rtmp.tls_listen", address)).transpose()?;
+    let https = config.http.tls_listen.map(|address| bind("http.tls_listen", address)).transpose()?;
+    let certificates = Certificates::load(&config.tls)?;
     let rtmp_address = local(&rtmp, config.rtmp.listen);
     let http_address = local(&playback, config.http.listen);
     let admin_address = local(&operators, config.admin.listen);
 
     let generated = generated_key(&config, state.as_ref(), rtmp_address)?;
-    let authorizer = ingest::Authorizer::new(&config, generated.clone());
+    let authorizer = Arc::new(Authorizer::new(Arc::clone(&config), generated.clone())?);
     let registry = Registry::new(Arc::clone(&config), clocks, state);
-    let ingest_context = Arc::new(ingest::Context::new(Arc::clone(&registry), &config, authorizer, clocks));
-    let http_context = Arc::new(http::Context::new(Arc::clone(&registry), Arc::clone(&config)));
-    let admin_context = Arc::new(admin::Context::new(Arc::clone(&registry), Arc::clone(&http_context)));
+    let event_outputs = Outputs::start(&config.events, &registry);
+    registry.expect_publishers_back();
+    let ingest_context = Arc::new(ingest::Context::new(
+        Arc::clone(&registry),
+        Arc::clone(&config),
+        Arc::clone(&authorizer),
+        clocks,
+    ));
+    let http_context = http::Context::new(Arc::clone(&registry), Arc::clone(&config));
+    let http_context = Arc::new(http_context.with_authorizer(Arc::clone(&authorizer)));
+    let admin_context = admin::Context::new(Arc::clone(&registry), Arc::clone(&http_context));
+    let admin_context = Arc::new(admin_context.with_token(config.admin.token.clone()));
 
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -61,19 +83,45 @@ async fn serve(config: Config, demo: Option<demo::Clip>) -> Result<(), Error> {
         print_key(key, rtmp_address);
     }
 
+    let mut rtmp = Listeners::from(rtmp).behind(config.rtmp.proxy_protocol_from.clone());
+    let mut playback = Listeners::from(playback).behind(config.http.proxy_protocol_from.clone());
+    if let Some(certificates) = &certificates {
+        if let Some(listener) = rtmps {
+            tracing::info!(address = ?listener.local_addr().ok(), "RTMPS");
+            rtmp = rtmp.with_tls(listener, certificates.for_rtmp()?);
+        }
+        if let Some(listener) = https {
+            tracing::info!(address = ?listener.local_addr().ok(), "HTTPS");
+            playback = playback.with_tls(listener, certificates.for_http()?);
+        }
+    }
+
     // Readiness goes and publishers leave first, then playback drains; the API answers to the end.
     let (stop_ingest, ingest_stopped) = watch::channel(false);
     let (stop_playback, playback_stopped) = watch::channel(false);
+    let mut running = Running {
+        started_with: Arc::clone(&config),
+        config: Arc::clone(&config),
+        authorizer: Arc::clone(&authorizer),
+        registry: Arc::clone(&registry),
+        certificates: certificates.clone(),
+        ingest: Arc::clone(&ingest_context),
+        playback: Arc::clone(&http_context),
+    };
     let ingest = tokio::spawn(ingest::serve(rtmp, ingest_context, ingest_stopped.clone()));
     let playback = tokio::spawn(http::serve(playback, http_context, playback_stopped));
     let operators = tokio::spawn(admin::serve(operators, admin_context, ingest_stopped.clone()));
+    tokio::spawn(authorizer.follow(ingest_stopped.clone()));
+    if let Some(certificates) = certificates {
+        tokio::spawn(certificates.follow(ingest_stopped.clone()));
+    }
     let key = config.publish.keys.first().map(|key| key.key.clone()).or(generated);
     let publisher = demo.map(|clip| {
         demo::announce(http_address, rtmp_address);
         tokio::spawn(demo::publish(clip, reachable(rtmp_address), key, ingest_stopped))
     });
 
-    wait_for_signal().await?;
+    wait_for_end(reread, &mut running).await?;
     tracing::info!("going down");
     let _ = stop_ingest.send(true);
     if let Some(publisher) = publisher {
@@ -83,20 +131,10 @@ async fn serve(config: Config, demo: Option<demo::Clip>) -> Result<(), Error> {
     registry.store_all();
     let _ = stop_playback.send(true);
     let _ = playback.await;
+    event_outputs.finish().await;
     operators.abort();
     tracing::info!("down");
     Ok(())
-}
-
-/// Listens with SO_REUSEADDR, so that a restart does not wait for the last connections' time-outs.
-fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    listen().map_err(|source| Error::Bind { key, address, source })
 }
 
 /// The address in use: port 0 asks the system for one.
@@ -121,11 +159,12 @@ fn generated_key(
     rtmp: SocketAddr,
 ) -> Result<Option<Secret>, Error> {
     let is_needed = config.publish.keys.is_empty()
+        && config.publish.keys_file().is_none()
         && !(config.publish.loopback_trusted && rtmp.ip().to_canonical().is_loopback());
     if !is_needed {
         return Ok(None);
     }
-    let fresh = ingest::generate_key().map_err(|error| Error::Other(format!("no random bytes: {error}")))?;
+    let fresh = auth::generate_key().map_err(|error| Error::Other(format!("no random bytes: {error}")))?;
     match state {
         Some(state) => state.publish_key(|| fresh).map(Some),
         None => Ok(Some(fresh)),
@@ -142,13 +181,56 @@ fn print_key(key: &Secret, rtmp: SocketAddr) {
     );
 }
 
-async fn wait_for_signal() -> Result<(), Error> {
+/// What another configuration reaches while the process runs.
+struct Running {
+    started_with: Arc<Config>,
+    /// In force, as far as it takes effect at once.
+    config: Arc<Config>,
+    authorizer: Arc<Authorizer>,
+    registry: Arc<Registry>,
+    certificates: Option<Arc<Certificates>>,
+    ingest: Arc<ingest::Context>,
+    playback: Arc<http::Context>,
+}
+
+impl Running {
+    /// Puts in force what can be, and says what can't; all or nothing.
+    fn reload(&mut self, config: Config) -> Result<(), Error> {
+        let config = Arc::new(config);
+        self.authorizer.reload(Arc::clone(&config))?;
+        self.ingest.limit(&config.rtmp);
+        self.playback.limit(&config.http);
+        let at_once = Differences::between(&self.config, &config).at_once;
+        let at_restart = Differences::between(&self.started_with, &config).at_restart;
+        tracing::info!(changed = ?at_once, needs_a_restart = ?at_restart, "the configuration was read again");
+        let (at_once, at_restart) = (at_once.into_iter().collect(), at_restart.into_iter().collect());
+        self.registry.events().push(Kind::ConfigReload { at_once, at_restart }, "", "");
+        self.config = config;
+        if let Some(certificates) = &self.certificates {
+            certificates.look();
+        }
+        Ok(())
+    }
+}
+
+async fn wait_for_end(
+    reread: &dyn Fn() -> Result<Config, Error>,
+    running: &mut Running,
+) -> Result<(), Error> {
     let failed = |error| Error::Other(format!("signals can't be received: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                // Some small files; connections have threads of their own.
+                if let Err(error) = reread().and_then(|config| running.reload(config)) {
+                    tracing::error!(%error, "this configuration can't be used; the one before stays in force");
+                }
+            }
+        }
     }
-    Ok(())
 }

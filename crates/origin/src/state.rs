@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::config::Secret;
+use crate::names;
 
 /// The numbers from which a stream goes on after a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Numbers {
     pub media_sequence: u64,
     /// The discontinuity sequence reached.
     pub discontinuity_sequence: u64,
+    /// The programme had not ended: its publisher is expected back.
+    #[serde(default)]
+    pub open: bool,
 }
 
 /// A folder for state.
@@ -61,6 +65,17 @@ impl StateDir {
                 None
             }
         }
+    }
+
+    /// App and name of every stream whose programme had not ended, `max` at most.
+    pub fn open_streams(&self, max: usize) -> Vec<(String, String)> {
+        let Ok(entries) = fs::read_dir(self.path.join("streams")) else { return Vec::new() };
+        entries
+            .flatten()
+            .filter_map(|entry| stream_of_file(entry.file_name().to_str()?))
+            .filter(|(app, name)| self.numbers(app, name).is_some_and(|numbers| numbers.open))
+            .take(max)
+            .collect()
     }
 
     /// Stores the numbers of a stream, whole or not at all.
@@ -110,6 +125,13 @@ impl StateDir {
     }
 }
 
+/// App and name from a file's name as [`StateDir::stream_path`] makes it; `None` for anything else that lies there.
+fn stream_of_file(file: &str) -> Option<(String, String)> {
+    let (app, name) = file.strip_suffix(".json")?.rsplit_once("%2f")?;
+    let app = app.replace("%2f", "/");
+    (names::is_app(&app) && names::is_stream(name)).then(|| (app, name.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,14 +146,30 @@ mod tests {
     fn numbers_survive_and_names_do_not_meet() {
         let path = folder("numbers");
         let state = StateDir::open(&path).unwrap();
-        let one = Numbers { media_sequence: 1_790_000_123, discontinuity_sequence: 4 };
-        let two = Numbers { media_sequence: 7, ..one };
+        let one = Numbers { media_sequence: 1_790_000_123, discontinuity_sequence: 4, open: false };
+        let two = Numbers { media_sequence: 7, open: true, ..one };
         state.store_numbers("live", "cam", one).unwrap();
         state.store_numbers("live/eu", "cam", two).unwrap();
         let again = StateDir::open(&path).unwrap();
         assert_eq!(again.numbers("live", "cam"), Some(one));
         assert_eq!(again.numbers("live/eu", "cam"), Some(two));
         assert_eq!(again.numbers("live", "other"), None);
+        for stranger in [
+            "README",
+            "cam.json",
+            "%2fcam.json",
+            "live%2f...json",
+            "live%2f%2fcam.json",
+            "live%2fcam.json.new",
+        ] {
+            fs::write(path.join("streams").join(stranger), serde_json::to_vec(&two).unwrap()).unwrap();
+        }
+        assert_eq!(again.open_streams(10), [("live/eu".to_owned(), "cam".to_owned())]);
+        assert!(again.open_streams(0).is_empty());
+        fs::write(path.join("streams/live%2fcam.json"), r#"{"media_sequence":7,"discontinuity_sequence":1}"#)
+            .unwrap();
+        let earlier = Numbers { media_sequence: 7, discontinuity_sequence: 1, open: false };
+        assert_eq!(again.numbers("live", "cam"), Some(earlier), "as an earlier version wrote it");
         fs::write(path.join("streams/live%2fcam.json"), "{").unwrap();
         assert_eq!(again.numbers("live", "cam"), None);
         fs::remove_dir_all(&path).unwrap();

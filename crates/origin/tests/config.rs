@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use headwater_origin::config::{Config, Loader};
+use headwater_origin::events::KINDS;
 
 const DOCUMENTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/headwater.toml");
 
@@ -67,20 +68,32 @@ fn mistakes_in_a_file() {
     for (text, expected) in [
         ("listen = ", "1: not valid TOML: string values must be quoted, expected literal string".to_owned()),
         ("[log]\n[log]\n", "2: not valid TOML: duplicate key".to_owned()),
-        ("[htpp]\n", "1: htpp: unknown key `htpp`, expected one of `state_dir`, `rtmp`, `http`, `admin`, `packaging`, \
-                      `publish`, `outputs`, `apps`, `log`".to_owned()),
+        ("[htpp]\n", "1: htpp: unknown key `htpp`, expected one of `state_dir`, `rtmp`, `http`, `tls`, `admin`, `packaging`, \
+                      `publish`, `play`, `auth`, `hooks`, `events`, `limits`, `outputs`, `apps`, `log`".to_owned()),
         ("\n[admin]\n# where\nlisten_on = \"127.0.0.1:1\"", "4: admin.listen_on = \"127.0.0.1:1\": unknown key \
-                      `listen_on`, expected `listen`".to_owned()),
+                      `listen_on`, expected `listen` or `token`".to_owned()),
         ("publish = 3", "1: publish = 3: integer `3`, expected a table".to_owned()),
         ("state_dir = 5", "1: state_dir = 5: integer `5`, expected a string".to_owned()),
         ("[http]\nlisten = \"8080\"", format!("2: http.listen = \"8080\": {address}")),
         ("[http]\nlisten = \"localhost:8080\"", format!("2: http.listen = \"localhost:8080\": {address}")),
         ("[http]\nlisten = \"0.0.0.0:1935\"", "2: http.listen = \"0.0.0.0:1935\": the same address as rtmp.listen; \
                       each listener needs its own".to_owned()),
+        ("[http]\ntls_listen = \"443\"", format!("2: http.tls_listen = \"443\": {address}")),
+        ("[http]\ntls_listen = \"0.0.0.0:443\"", "2: http.tls_listen = \"0.0.0.0:443\": needs a certificate: \
+                      tls.certificate and tls.key".to_owned()),
+        ("[tls]\ncertificate = \"c.pem\"", "1: tls.key = \"\": empty; tls.certificate and tls.key are given \
+                      together".to_owned()),
+        ("[tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n[rtmp]\ntls_listen = \"0.0.0.0:8080\"", "5: \
+                      rtmp.tls_listen = \"0.0.0.0:8080\": the same address as http.listen; each listener needs its \
+                      own".to_owned()),
         ("[http]\nidle_timeout = \"60s\"", "2: http.idle_timeout = \"60s\": out of range; 65s to 1h is allowed".to_owned()),
         ("[http]\nhold_timeout = \"30s\"\nresponse_timeout = \"35s\"", "2: http.hold_timeout = \"30s\": out of range; at \
                       most 25s is allowed, 10s less than http.response_timeout".to_owned()),
         ("[rtmp]\nmax_connections = 0", "2: rtmp.max_connections = 0: out of range; 1 to 1000000 is allowed".to_owned()),
+        (
+            "[http]\nmax_streams_per_connection = 99",
+            "2: http.max_streams_per_connection = 99: out of range; 100 to 65536 is allowed".to_owned(),
+        ),
         ("[rtmp]\nmax_connections = \"many\"", "2: rtmp.max_connections = \"many\": string \"many\", expected a whole \
                       number from 1 to 1000000".to_owned()),
         ("[packaging]\nsegment_duration = \"11s\"", "2: packaging.segment_duration = \"11s\": out of range; 1s to 10s is \
@@ -95,6 +108,16 @@ fn mistakes_in_a_file() {
                       3 times packaging.segment_duration".to_owned()),
         ("[packaging]\npart_duration = \"2s\"\nsegment_duration = \"1s\"", "2: packaging.part_duration = \"2s\": longer \
                       than packaging.segment_duration".to_owned()),
+        ("[rtmp]\nmax_bitrate = \"100\"", "2: rtmp.max_bitrate = \"100\": not a bit rate; a whole number and a unit are \
+                      allowed, as in \"100Mbit/s\" or \"1Gbit/s\", or \"0\" for no limit".to_owned()),
+        ("[rtmp]\nmax_bitrate = \"0Mbit/s\"\nidle_timeout = \"1ms\"", "3: rtmp.idle_timeout = \"1ms\": out of range; 1s \
+                      to 10m is allowed".to_owned()),
+        ("[rtmp]\nmax_bitrate = \"101Gbit/s\"", "2: rtmp.max_bitrate = \"101Gbit/s\": out of range; 1Mbit/s to 100Gbit/s \
+                      is allowed, or 0 for no limit".to_owned()),
+        ("[limits]\nmax_bytes_per_stream = \"512 MB\"", "2: limits.max_bytes_per_stream = \"512 MB\": not a size; a whole \
+                      number and a unit are allowed, as in \"512MiB\" or \"2GiB\"".to_owned()),
+        ("[limits]\nmax_bytes_per_stream = \"0MiB\"", "2: limits.max_bytes_per_stream = \"0MiB\": out of range; 1MiB to \
+                      1024GiB is allowed".to_owned()),
         ("publish.pace = 1", "1: publish.pace = 1: integer `1`, expected a boolean".to_owned()),
         ("[publish]\nkeys = [{ app = \"live\" }]", "2: publish.keys[0]: missing key `key`".to_owned()),
         ("[publish]\nkeys = [\n{ key = 12345678 },\n]", "3: publish.keys[0].key: not a text".to_owned()),
@@ -106,13 +129,42 @@ fn mistakes_in_a_file() {
                       an earlier entry's".to_owned()),
         ("[publish]\nkeys = [{ key = \"hunter22\", app = \"a/b/c\" }]", format!("2: publish.keys[0].app: {app}")),
         ("[publish]\nkeys = [{ key = \"hunter22\", stream = \"cam.ts\" }]", format!("2: publish.keys[0].stream: {stream}")),
+        ("[publish]\nkeys = [{ key = \"hunter22\", expires = 2026-01-01 }]", "2: publish.keys[0].expires: a date, a time and \
+                      an offset are needed, as in 2026-12-31T23:59:59Z".to_owned()),
+        ("[publish]\ndeny = [\"192.0.2\"]", "2: publish.deny: \"192.0.2\" is neither an address nor a network, as in \
+                      \"192.0.2.7\", \"192.0.2.0/24\" or \"2001:db8::/32\"".to_owned()),
+        ("[play]\ntoken_required = true", "2: play.token_required = true: needs auth.token_secrets or auth.jwt to know \
+                      tokens by".to_owned()),
+        ("[auth]\ntoken_secrets = [\"hunter2\"]", "2: auth.token_secrets[0]: at least 16 characters are needed".to_owned()),
+        ("[auth.jwt]\nsecret = \"hunter2\"", "2: auth.jwt.secret: at least 16 characters are needed".to_owned()),
+        ("[auth.jwt]\njwks_file = \"a\"\njwks_url = \"http://b/\"", "3: auth.jwt.jwks_url = \"http://b/\": there is \
+                      auth.jwt.jwks_file already; one of them is allowed".to_owned()),
+        ("[hooks]\non_play = \"b.example/\"", "2: hooks.on_play = \"b.example/\": not a URL; http:// or https://, a host \
+                      and a path are allowed".to_owned()),
+        ("[hooks]\non_failure = \"open\"", "2: hooks.on_failure = \"open\": unknown value `open`, expected `deny` or \
+                      `allow`".to_owned()),
+        ("[admin]\nlisten = \"0.0.0.0:8081\"", "2: admin.listen = \"0.0.0.0:8081\": others reach this address, so \
+                      admin.token is needed".to_owned()),
+        ("[admin]\nlisten = \"0.0.0.0:8081\"\ntoken = \"hunter2\"", "3: admin.token: at least 16 characters are \
+                      needed".to_owned()),
         ("[apps.time]\n", format!("1: apps.time: {app}")),
         ("[apps.live.outputs]\nwebrtc = true", "2: apps.live.outputs.webrtc = true: unknown key `webrtc`, expected one of \
-                      `hls`, `llhls`, `dash`".to_owned()),
+                      `hls`, `llhls`, `dash`, `flv`, `ts`, `mp4`, `rtmp`".to_owned()),
         ("[http]\npublic_url = \"cdn.example.com\"", "2: http.public_url = \"cdn.example.com\": not http:// or https:// and a \
                       host".to_owned()),
         ("[http]\npublic_url = \"https://cdn.example.com/live\"", "2: http.public_url = \"https://cdn.example.com/live\": not \
                       http:// or https:// and a host".to_owned()),
+        ("[events]\nwebhooks = [{ url = \"example.com\", secret = \"hunter2-hunter2-hunter2\" }]", "2: events.webhooks[0].url: not an \
+                      address that begins with http:// or https://".to_owned()),
+        ("[events]\nwebhooks = [{ url = \"http://example.com\", secret = \"hunter2\" }]", "2: events.webhooks[0].secret: at least 16 \
+                      characters are needed".to_owned()),
+        ("[events]\nwebhooks = [{ url = \"http://example.com\", secret = \"hunter2-hunter2-hunter2\", kinds = [\"end\"] }]",
+         format!("2: events.webhooks[0].kinds: no such kind: \"end\"; there are {}", KINDS.join(", "))),
+        ("[events.mqtt]\nbroker = \"example.com\"", "2: events.mqtt.broker = \"example.com\": not a host and a port, as in \
+                      \"broker.example.com:1883\"".to_owned()),
+        ("[events.mqtt]\ntopic = \"a/#\"", "2: events.mqtt.topic = \"a/#\": not a topic's beginning; no + or #, no $ in front, no / \
+                      at the end".to_owned()),
+        ("[events.mqtt]\npassword = 7", "2: events.mqtt.password: not a text".to_owned()),
         ("[log]\nformat = \"xml\"", "2: log.format = \"xml\": unknown value `xml`, expected `human` or `json`".to_owned()),
         ("[log]\nlevel = \"loud==\"", format!("2: log.level = \"loud==\": {level}")),
     ] {
@@ -257,5 +309,22 @@ fn outputs_of_an_app() {
             (live, studio),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn continuous_outputs_of_an_app() {
+    let folder = scratch("continuous-outputs");
+    let file = folder.join("h.toml");
+    for (text, flv, continuous) in [
+        ("", true, true),
+        ("[outputs]\nflv = false", false, true),
+        ("[apps.live.outputs]\nflv = false\nts = false\nmp4 = false", false, true),
+        ("[outputs]\nts = false\nmp4 = false\nrtmp = false\n[apps.live.outputs]\nflv = false", false, false),
+        ("[outputs]\nflv = false\n[apps.live.outputs]\nflv = true", true, true),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let outputs = Loader::new().file(&file).load().unwrap().outputs_for("live");
+        assert_eq!((outputs.flv, outputs.continuous()), (flv, continuous), "{text}");
     }
 }

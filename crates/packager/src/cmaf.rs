@@ -1,115 +1,159 @@
 //! The CMAF packaging: one track per rendition, from the same cuts as every other packaging.
 //!
-//! Video closes with the cut. Audio closes when its first frame at or after the cut has arrived, so a segment number is listed
-//! for all tracks at once, and its audio ends exactly where the next one's begins.
+//! A segment is a run of chunks: they are what HLS lists as parts and what DASH sends of a segment under construction. Video ends a
+//! part when the picture after it has arrived, and its segment with the cut. Sound follows the pictures: it ends a part or a
+//! segment where they do, with the last frame that begins before it, once a frame behind it has arrived.
+
+mod audio;
+mod growing;
+mod parts;
+mod video;
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use headwater_cmaf::{ChunkSample, ChunkWriter, InitSegment};
-use headwater_codec::aac::AudioSpecificConfig;
-use headwater_media::{AudioCodec, AudioConfig, MediaTime, Sample, Timescale, TrackKind, WallTime};
+use headwater_cmaf::InitSegment;
+use headwater_media::{MediaTime, Sample, Timescale, TrackKind, WallTime};
 
 use crate::Clock;
-use crate::rates::Rates;
-use crate::snapshot::{Cmaf, CmafSegment, Period, Tracks};
+use crate::held::Departed;
+use crate::mpd;
+use crate::snapshot::{Bandwidth, Cadence, Cmaf, CmafRendition, CmafSegment, Period, Tracks};
 use crate::window::{Numbering, Window};
+use audio::{AudioTrack, Due};
+pub(crate) use growing::Head;
+use parts::{PartPlan, Unit};
+use video::VideoTrack;
 
-/// Audio that has not reached a cut when video is this far past it (90 kHz ticks: 1 s) is filled with silence up to it.
+/// Audio that has not reached a boundary when video is this far past it (90 kHz ticks: 1 s) is filled with silence up to it.
 const AUDIO_WAIT: i64 = 90_000;
+
+/// Segments that number themselves by time may lie this part of their duration beside their place: a tenth. Half is what DASH
+/// allows (cmaf-dash.md 5.3); players ask for a segment by its place, and would meet one that has not begun.
+const IRREGULAR_ONE_IN: u64 = 10;
+
+/// So many segments of one duration on end make a stream a regular one again.
+const SEGMENTS_REGULAR_AGAIN: usize = 5;
+
+/// Durations that differ by less are one: 20 ms in 90 kHz ticks.
+const SAME_DURATION: u64 = 1_800;
 
 /// Samples of one track in a segment: 10.5 s of 1,000 frames a second. More would be an attack on the chunk's tables.
 const SAMPLES_MAX: usize = 10_500;
-
-/// What a segment is begun with.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Head {
-    pub(crate) sequence: u64,
-    /// 90 kHz ticks.
-    pub(crate) start: i64,
-    pub(crate) independent: bool,
-    pub(crate) discontinuity: bool,
-    /// Milliseconds that the wall clock is ahead of media time in this segment.
-    pub(crate) wall_offset_ms: i64,
-}
-
-impl Head {
-    fn date(&self, media: MediaTime) -> WallTime {
-        WallTime::from_unix_millis(media.millis().saturating_add(self.wall_offset_ms))
-    }
-}
-
-/// A segment whose end is known and whose audio may still be on its way.
-#[derive(Debug)]
-struct Closing {
-    head: Head,
-    period: u64,
-    /// 90 kHz ticks.
-    end: i64,
-    /// Nothing continues it.
-    last: bool,
-    video: Option<CmafSegment>,
-}
-
-#[derive(Debug)]
-struct VideoTrack {
-    init: Arc<InitSegment>,
-    writer: ChunkWriter,
-    samples: Vec<Sample>,
-    window: Window<CmafSegment>,
-    rates: Rates,
-}
-
-#[derive(Debug)]
-struct AudioTrack {
-    init: Arc<InitSegment>,
-    writer: ChunkWriter,
-    scale: Timescale,
-    /// Samples per frame.
-    frame: i64,
-    /// A frame of silence, where one can be made.
-    silence: Option<Bytes>,
-    /// The newest frame: what is repeated where a segment would be empty and no silence can be made.
-    newest: Bytes,
-    held: VecDeque<Sample>,
-    /// Where the last segment ended, in samples.
-    end: Option<i64>,
-    window: Window<CmafSegment>,
-    rates: Rates,
-}
 
 /// CMAF segments of one stream.
 #[derive(Debug)]
 pub(crate) struct CmafPackaging {
     length: Duration,
+    /// How long parts are meant to be; `None` where no output needs them.
+    part_duration: Option<Duration>,
+    /// How long they are: settled when the first segment ends.
+    plan: Option<PartPlan>,
     video: Option<VideoTrack>,
     audio: Option<AudioTrack>,
     periods: VecDeque<Period>,
-    running: Option<Head>,
-    closing: VecDeque<Closing>,
+    /// Where the running part of sound alone begins, 90 kHz ticks; `None` while no segment is open.
+    sound_part_start: Option<i64>,
     /// 90 kHz ticks.
     video_dts: Option<i64>,
     refused: u64,
-    /// Frames of silence written in place of audio that did not come.
-    silence_filled: u64,
+    /// Segments that show the last keyframe in place of pictures that did not come.
+    pictures_repeated: u64,
     published_at: WallTime,
+    /// Less is listed than was asked for, because the stream was over its budget.
+    is_shortened: bool,
+    /// What the MPDs were made of when they were last looked at.
+    announced: Option<Announced>,
+    /// What became of it: of the MPD, and of low latency's.
+    texts: [u64; 2],
+    low_latency_published_at: WallTime,
+    /// The running segment.
+    running: Option<Head>,
+    /// The newest segments' durations in 90 kHz ticks, the oldest first.
+    recent: VecDeque<i64>,
+}
+
+/// Whatever can make an MPD another one, but for the stream's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Announced {
+    video: AnnouncedTrack,
+    audio: AnnouncedTrack,
+    /// Oldest and newest Period, and the newest one's cadence.
+    periods: Option<(u64, u64, Cadence)>,
+    /// The segment under construction has a part: a Period that it begins can be announced for low latency.
+    is_growing: bool,
+    window: Duration,
+    frame_rate_millihertz: Option<u32>,
+}
+
+/// Of one track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct AnnouncedTrack {
+    first: Option<u64>,
+    /// The last listed number that is complete.
+    last: Option<u64>,
+    bandwidth: Option<Bandwidth>,
+}
+
+impl Announced {
+    fn of(cmaf: &Cmaf) -> Announced {
+        let track = |rendition: &Option<CmafRendition>, bandwidth| {
+            let listed = rendition.iter().flat_map(|rendition| &rendition.listed);
+            let mut numbers = listed.map(|segment| segment.sequence);
+            AnnouncedTrack {
+                first: numbers.clone().next(),
+                last: numbers.rfind(|number| *number < cmaf.complete_below),
+                bandwidth,
+            }
+        };
+        Announced {
+            video: track(&cmaf.video, cmaf.video_bandwidth),
+            audio: track(&cmaf.audio, cmaf.audio_bandwidth),
+            periods: cmaf
+                .periods
+                .first()
+                .zip(cmaf.periods.last())
+                .map(|(first, last)| (first.id, last.id, last.cadence)),
+            is_growing: cmaf.renditions().all(|rendition| rendition.edge.is_some()),
+            window: cmaf.window,
+            frame_rate_millihertz: cmaf.frame_rate_millihertz,
+        }
+    }
+}
+
+/// What readers can see of a call, the greater the more of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum News {
+    /// Nothing.
+    Nothing,
+    /// A part of the segment under construction.
+    Part,
+    /// A segment was listed.
+    Segment,
 }
 
 impl CmafPackaging {
-    pub(crate) fn new(length: Duration) -> CmafPackaging {
+    pub(crate) fn new(length: Duration, part_duration: Option<Duration>) -> CmafPackaging {
         CmafPackaging {
             length,
+            part_duration,
+            plan: None,
             video: None,
             audio: None,
             periods: VecDeque::new(),
-            running: None,
-            closing: VecDeque::new(),
+            sound_part_start: None,
             video_dts: None,
             refused: 0,
-            silence_filled: 0,
+            pictures_repeated: 0,
             published_at: WallTime::from_unix_millis(0),
+            is_shortened: false,
+            announced: None,
+            texts: [0; 2],
+            low_latency_published_at: WallTime::from_unix_millis(0),
+            running: None,
+            recent: VecDeque::new(),
         }
     }
 
@@ -121,6 +165,7 @@ impl CmafPackaging {
         &mut self,
         tracks: &Tracks,
         numbering: Numbering,
+        now: Duration,
     ) -> Result<(), headwater_cmaf::Error> {
         let video = tracks.video.as_deref().map(headwater_cmaf::video_init).transpose()?;
         let audio = match &tracks.audio {
@@ -128,40 +173,32 @@ impl CmafPackaging {
             None => None,
         };
         match (&mut self.video, video) {
-            (Some(track), Some(init)) => track.init = Arc::new(init),
-            (track, Some(init)) => {
-                *track = Some(VideoTrack {
-                    init: Arc::new(init),
-                    writer: ChunkWriter::new(),
-                    samples: Vec::new(),
-                    window: Window::new(self.length, numbering),
-                    rates: Rates::default(),
-                });
+            (Some(track), Some(init)) => {
+                if track.init.name_hash != init.name_hash {
+                    track.keyframe = None;
+                }
+                if !std::mem::replace(&mut track.active, true) {
+                    track.window.resume(numbering, now);
+                }
+                track.init = Arc::new(init);
             }
-            (track, None) => *track = None,
+            (track, Some(init)) => *track = Some(VideoTrack::new(init, self.length, numbering)),
+            (Some(track), None) => track.leave(),
+            (None, None) => {}
         }
         match (&mut self.audio, audio) {
             (Some(track), Some((init, config))) => {
+                if !std::mem::replace(&mut track.active, true) {
+                    track.resume(numbering, now);
+                }
                 track.init = Arc::new(init);
                 track.reconfigure(config);
             }
             (track, Some((init, config))) => {
-                let mut new = AudioTrack {
-                    init: Arc::new(init),
-                    writer: ChunkWriter::new(),
-                    scale: config.sample_rate,
-                    frame: 1,
-                    silence: None,
-                    newest: Bytes::new(),
-                    held: VecDeque::new(),
-                    end: None,
-                    window: Window::new(self.length, numbering),
-                    rates: Rates::default(),
-                };
-                new.reconfigure(config);
-                *track = Some(new);
+                *track = Some(AudioTrack::new(init, config, self.length, numbering));
             }
-            (track, None) => *track = None,
+            (Some(track), None) => track.leave(),
+            (None, None) => {}
         }
         Ok(())
     }
@@ -175,92 +212,354 @@ impl CmafPackaging {
         self.periods.back()
     }
 
+    /// The running Period begins at `start` by a mapping to the wall clock that was set right, and so does its running segment.
+    pub(crate) fn redate(&mut self, start: WallTime, wall_offset_ms: i64) {
+        if let Some(period) = self.periods.back_mut() {
+            period.start = start;
+        }
+        let heads = self.running.iter_mut();
+        let heads = heads.chain(self.video.iter_mut().flat_map(VideoTrack::heads));
+        let heads = heads.chain(self.audio.iter_mut().flat_map(AudioTrack::heads));
+        for head in heads {
+            head.wall_offset_ms = wall_offset_ms;
+        }
+    }
+
+    /// Starts a segment. Its [`Head::period`] is filled in here.
     pub(crate) fn open(&mut self, head: Head) {
+        let period = self.periods.back().map_or(head.sequence, |period| period.id);
+        let head = Head { period, ..head };
+        if let Some(track) = self.video.as_mut().filter(|track| track.active) {
+            track.open(head);
+        }
+        if let Some(track) = self.audio.as_mut().filter(|track| track.active) {
+            track.due.push_back(Due::Open(head));
+        }
+        self.sound_part_start = Some(head.start);
         self.running = Some(head);
     }
 
-    /// Takes a sample of the media clock into the running segment. Returns true when a segment was listed.
-    pub(crate) fn write(&mut self, sample: &Sample, target_duration: u32, clock: Clock) -> bool {
+    /// Takes a sample of the media clock into the running segment.
+    pub(crate) fn write(&mut self, sample: &Sample, target_duration: u32, clock: Clock) -> News {
+        let mut news = News::Nothing;
         match sample.track.kind {
             TrackKind::Video => {
                 self.video_dts = Some(sample.dts.ticks());
-                match self.video.as_mut().filter(|track| track.samples.len() < SAMPLES_MAX) {
-                    Some(track) => track.samples.push(sample.clone()),
+                let plan = self.plan;
+                let mut ends = Vec::new();
+                let track = self.video.as_mut().filter(|track| track.active);
+                if !track.is_some_and(|track| track.take(sample, plan, &mut ends)) {
+                    self.refused += 1;
+                }
+                if !ends.is_empty() {
+                    news = News::Part;
+                    self.sound_follows(ends);
+                }
+            }
+            TrackKind::Audio => {
+                let has_video = self.video.as_ref().is_some_and(|track| track.active);
+                match self.audio.as_mut().filter(|track| track.active) {
+                    Some(track) => {
+                        // Sound alone says itself where its parts end.
+                        if let (Some(plan), Some(start), false) =
+                            (self.plan, self.sound_part_start, has_video)
+                        {
+                            let at = mpeg(sample.dts);
+                            if at > start && plan.ends(at.saturating_sub(start), track.frame_ticks()) {
+                                track.due.push_back(Due::Part(at));
+                                self.sound_part_start = Some(at);
+                            }
+                        }
+                        self.refused += u64::from(!track.take(sample));
+                    }
                     None => self.refused += 1,
                 }
             }
-            TrackKind::Audio => match self.audio.as_mut().filter(|track| track.held.len() < SAMPLES_MAX) {
-                Some(track) => track.held.push_back(sample.clone()),
-                None => self.refused += 1,
-            },
         }
-        self.settle(target_duration, clock)
+        news.max(self.settle(target_duration, clock))
     }
 
-    /// Ends the running segment at `end` (90 kHz ticks). `last`: nothing continues it. Returns true when one was listed.
-    pub(crate) fn close(&mut self, end: i64, last: bool, target_duration: u32, clock: Clock) -> bool {
-        let Some(head) = self.running.take() else { return false };
-        let period = self.periods.back().map_or(head.sequence, |period| period.id);
-        let video = match &mut self.video {
-            Some(track) => match track.close(&head, period, end) {
-                Ok(segment) => Some(segment),
-                Err(_) => {
-                    self.refused += 1;
-                    None
+    /// The running segment ends no sooner (90 kHz ticks): each picture lasts a tick at least.
+    pub(crate) fn earliest_end(&self) -> Option<i64> {
+        let track = self.video.as_ref().filter(|track| track.active)?;
+        track.growing.as_ref()?;
+        Some(track.earliest_end())
+    }
+
+    /// Ends the running segment at `end` (90 kHz ticks). `last`: nothing continues it.
+    pub(crate) fn close(&mut self, end: i64, last: bool, target_duration: u32, clock: Clock) -> News {
+        self.sound_part_start = None;
+        let Some(head) = self.running.take() else { return News::Nothing };
+        self.keep_time(&head, end, last);
+        self.settle_plan(end);
+        let mut news = News::Nothing;
+        if let Some(track) = self.video.as_mut().filter(|track| track.active) {
+            let mut ends = Vec::new();
+            if track.close(end, self.plan, &mut ends).is_none() {
+                self.refused += 1;
+            }
+            self.pictures_repeated += u64::from(track.awaits_keyframe);
+            news = News::Segment;
+            self.sound_follows(ends);
+        }
+        match self.audio.as_mut().filter(|track| track.active) {
+            Some(track) => track.due.push_back(Due::Close { end, last }),
+            None => self.listed(target_duration, clock.now),
+        }
+        news.max(self.settle(target_duration, clock))
+    }
+
+    /// Holds a segment against where its number says that it lies.
+    fn keep_time(&mut self, head: &Head, end: i64, last: bool) {
+        let duration = end.saturating_sub(head.start);
+        if last {
+            // Nothing follows that it could make irregular, and it says nothing of what does.
+            self.recent.clear();
+            return;
+        }
+        if self.recent.len() >= SEGMENTS_REGULAR_AGAIN {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(duration);
+        let Some(period) = self.periods.back_mut() else { return };
+        period.cadence = match period.cadence {
+            Cadence::Unknown => Cadence::Regular(duration.max(1).unsigned_abs()),
+            Cadence::Regular(ticks) => {
+                let count = i64::try_from(head.sequence.saturating_sub(period.id)).unwrap_or(i64::MAX);
+                let duration = i64::try_from(ticks).unwrap_or(i64::MAX);
+                let due = period
+                    .media_start
+                    .ticks()
+                    .saturating_add(count.saturating_add(1).saturating_mul(duration));
+                if end.abs_diff(due) * IRREGULAR_ONE_IN > ticks {
+                    Cadence::Irregular
+                } else {
+                    Cadence::Regular(ticks)
                 }
-            },
-            None => None,
+            }
+            Cadence::Irregular => Cadence::Irregular,
         };
-        self.closing.push_back(Closing { head, period, end, last, video });
-        self.settle(target_duration, clock)
     }
 
-    /// Lists every closing segment whose audio is complete.
-    fn settle(&mut self, target_duration: u32, clock: Clock) -> bool {
-        let mut listed = false;
-        while let Some(front) = self.closing.front() {
-            let overdue = front.last
-                || self.closing.len() > 1
-                || self.video_dts.is_some_and(|dts| dts.saturating_sub(front.end) > AUDIO_WAIT);
-            let complete = self.audio.as_ref().is_none_or(|track| track.reaches(front.end));
-            if !(complete || overdue) {
-                break;
-            }
-            let Some(closing) = self.closing.pop_front() else { break };
-            if let Some(track) = &mut self.audio {
-                match track.close(&closing) {
-                    Ok((segment, filled)) => {
-                        self.silence_filled += filled;
-                        track.rates.segment(size(&segment), mpeg(segment.duration));
-                        track.window.push(segment, target_duration, clock.now);
-                    }
-                    Err(_) => self.refused += 1,
+    /// The Period is irregular, and its newest segments are all of one duration: another Period could number them by time.
+    pub(crate) fn is_regular_again(&self) -> bool {
+        let is_irregular = self.periods.back().is_some_and(|period| period.cadence == Cadence::Irregular);
+        let Some(first) = self.recent.front().filter(|_| is_irregular) else { return false };
+        self.recent.len() >= SEGMENTS_REGULAR_AGAIN
+            && self.recent.iter().all(|duration| duration.abs_diff(*first) <= SAME_DURATION)
+    }
+
+    /// When the stream's first segment ends, it is known how far apart its samples are, and so how long parts are. Nothing has
+    /// been listed yet, so the segment is made of them as well.
+    fn settle_plan(&mut self, end: i64) {
+        let (None, Some(wish)) = (self.plan, self.part_duration) else { return };
+        let video = self.video.as_ref().filter(|track| track.active);
+        let pictures = video.map(|track| track.waiting(end)).filter(|(count, _)| *count > 0);
+        let video_unit = pictures.map(|(count, ticks)| {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            Unit { ticks: (ticks.saturating_add(count / 2) / count).max(1), scale: Timescale::MPEG }
+        });
+        let audio = self.audio.as_ref().filter(|track| track.active).map(AudioTrack::unit);
+        if video.is_some() && video_unit.is_none() {
+            // No picture to learn from.
+            return;
+        }
+        let Some(plan) = PartPlan::new(wish, video_unit, audio) else { return };
+        self.plan = Some(plan);
+        let mut ends = Vec::new();
+        if let Some(track) = self.video.as_mut().filter(|track| track.active) {
+            track.divide(plan, end, &mut ends);
+        }
+        self.sound_follows(ends);
+    }
+
+    /// Parts of sound end where those of the pictures do.
+    fn sound_follows(&mut self, ends: Vec<i64>) {
+        if let Some(track) = self.audio.as_mut().filter(|track| track.active) {
+            track.due.extend(ends.into_iter().map(Due::Part));
+        }
+    }
+
+    /// Lets the sound do what the pictures have said, as far as it has come.
+    fn settle(&mut self, target_duration: u32, clock: Clock) -> News {
+        let (plan, video_dts) = (self.plan, self.video_dts);
+        let mut news = News::Nothing;
+        let Some(track) = self.audio.as_mut().filter(|track| track.active) else { return news };
+        while let Some(due) = track.due.front().copied() {
+            let overdue = |end: i64| video_dts.is_some_and(|dts| dts.saturating_sub(end) > AUDIO_WAIT);
+            let written = match due {
+                Due::Open(head) => {
+                    track.open(head);
+                    Ok(News::Nothing)
                 }
+                Due::Part(end) if track.reaches(end) || overdue(end) || track.closing() > 1 => {
+                    track.end_part(end, plan).map(|any| if any { News::Part } else { News::Nothing })
+                }
+                Due::Close { end, last }
+                    if last || track.reaches(end) || overdue(end) || track.closing() > 1 =>
+                {
+                    track.close(end, last, plan).map(|()| News::Segment)
+                }
+                // Nothing continues it, so what is to come before its end has come.
+                Due::Part(end)
+                    if track.due.iter().any(|due| matches!(due, Due::Close { last: true, .. })) =>
+                {
+                    track.end_part(end, plan).map(|any| if any { News::Part } else { News::Nothing })
+                }
+                Due::Part(_) | Due::Close { .. } => break,
+            };
+            track.due.pop_front();
+            match written {
+                Ok(what) => news = news.max(what),
+                Err(_) => self.refused += 1,
             }
-            if let (Some(track), Some(segment)) = (&mut self.video, closing.video) {
-                track.rates.segment(size(&segment), mpeg(segment.duration));
-                track.window.push(segment, target_duration, clock.now);
-            }
-            listed = true;
         }
-        if listed {
-            self.forget_periods();
-            self.published_at = clock.wall;
+        if news == News::Segment {
+            self.listed(target_duration, clock.now);
         }
-        listed
+        news
+    }
+
+    /// A segment is complete in every track.
+    fn listed(&mut self, target_duration: u32, now: Duration) {
+        if let Some(track) = &mut self.video {
+            track.rate();
+        }
+        self.slide(target_duration, now);
+        self.forget_periods();
+    }
+
+    /// Both tracks list the same numbers: audio segments are up to a frame longer or shorter than their pictures, and lists that
+    /// slid by their own durations would at times begin one apart. VLC starts so many segments behind a list's end by each
+    /// track's own reckoning, and then stands still until the later track's first sample.
+    fn slide(&mut self, target_duration: u32, now: Duration) {
+        let due = |window: &Window<CmafSegment>| window.due_first(target_duration);
+        let video = self.video.as_ref().filter(|track| track.active).map(|track| due(&track.window));
+        let audio = self.audio.as_ref().filter(|track| track.active).map(|track| due(&track.window));
+        let Some(first) = video.into_iter().chain(audio).min() else { return };
+        if let Some(track) = &mut self.video {
+            track.window.slide_to(first, now);
+        }
+        if let Some(track) = &mut self.audio {
+            track.window.slide_to(first, now);
+        }
+        self.is_shortened &= self.listed_least() < self.length;
+    }
+
+    /// How much the track lists that lists least, of those that are published now.
+    fn listed_least(&self) -> Duration {
+        let below = self.complete_below();
+        let video =
+            self.video.as_ref().filter(|track| track.active).map(|track| track.window.total_below(below));
+        let audio =
+            self.audio.as_ref().filter(|track| track.active).map(|track| track.window.total_below(below));
+        video.into_iter().chain(audio).min().unwrap_or_default()
+    }
+
+    /// See [`Cmaf::complete_below`].
+    fn complete_below(&self) -> u64 {
+        let audio = self.audio.as_ref().filter(|track| track.active);
+        audio.and_then(AudioTrack::running).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes of media: what is listed and retained, what waits for its segment's end, and the copies of the newest keyframe and
+    /// sound.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let video = self.video.as_ref().map_or(0, VideoTrack::held_bytes);
+        video + self.audio.as_ref().map_or(0, AudioTrack::held_bytes)
+    }
+
+    /// What must hold between any two calls, for tests.
+    pub(crate) fn check_invariants(&self, target_duration: u32) {
+        if let Some(track) = &self.video {
+            track.check_invariants();
+        }
+        if let Some(track) = &self.audio {
+            track.check_invariants();
+        }
+        for window in self.windows() {
+            let rendition = window.rendition(target_duration);
+            assert_eq!(rendition.size_bytes(), window.size_bytes(), "what is listed and retained");
+        }
+    }
+
+    fn windows(&self) -> impl Iterator<Item = &Window<CmafSegment>> {
+        let video = self.video.iter().map(|track| &track.window);
+        video.chain(self.audio.iter().map(|track| &track.window))
+    }
+
+    fn windows_mut(&mut self) -> impl Iterator<Item = &mut Window<CmafSegment>> {
+        let video = self.video.iter_mut().map(|track| &mut track.window);
+        video.chain(self.audio.iter_mut().map(|track| &mut track.window))
+    }
+
+    /// The oldest number that is only retained.
+    pub(crate) fn first_retained(&self) -> Option<u64> {
+        self.windows().filter_map(Window::first_retained).min()
+    }
+
+    /// The oldest listed number.
+    pub(crate) fn first_listed(&self) -> Option<u64> {
+        self.windows().filter_map(Window::first_listed).map(|segment| segment.sequence).min()
+    }
+
+    /// The first number that the tracks published now can't do without. A track that has left lists nothing that must stay.
+    pub(crate) fn least_first(&self, target_duration: u32) -> Option<u64> {
+        let least = |window: &Window<CmafSegment>| window.least_first(target_duration);
+        let video = self.video.as_ref().filter(|track| track.active).map(|track| least(&track.window));
+        let audio = self.audio.as_ref().filter(|track| track.active).map(|track| least(&track.window));
+        video.into_iter().chain(audio).min()
+    }
+
+    /// Drops what is retained up to that number. Returns how many segments.
+    pub(crate) fn evict_retained(&mut self, sequence: u64) -> u64 {
+        self.windows_mut().map(|window| window.evict(sequence)).sum()
+    }
+
+    /// Delists up to that number and keeps nothing of it. Returns how many segments.
+    pub(crate) fn evict_listed(&mut self, sequence: u64, target_duration: u32, clock: Clock) -> u64 {
+        let active =
+            [self.video.as_ref().map(|track| track.active), self.audio.as_ref().map(|track| track.active)];
+        for (window, is_active) in self.windows_mut().zip(active.into_iter().flatten()) {
+            let loses = window.first_listed().is_some_and(|first| first.sequence <= sequence);
+            window.slide_to(sequence.saturating_add(1), clock.now);
+            let least = Duration::from_secs(3 * u64::from(target_duration));
+            debug_assert!(
+                !(loses && is_active) || window.total() >= least,
+                "too little is left: {:?}",
+                window.total()
+            );
+        }
+        self.is_shortened = true;
+        self.forget_periods();
+        self.evict_retained(sequence)
+    }
+
+    /// What has left the tracks' windows and may still be held.
+    pub(crate) fn departed(&mut self) -> impl Iterator<Item = &mut Departed> {
+        self.windows_mut().map(Window::departed)
+    }
+
+    /// At least what of it is held.
+    pub(crate) fn departed_bytes_max(&self) -> u64 {
+        self.windows().map(Window::departed_bytes_max).sum()
     }
 
     /// Before tracks change: whatever is closing is listed with what has come.
     pub(crate) fn settle_all(&mut self, target_duration: u32, clock: Clock) {
-        for closing in &mut self.closing {
-            closing.last = true;
+        if let Some(track) = &mut self.audio {
+            for due in &mut track.due {
+                if let Due::Close { last, .. } = due {
+                    *last = true;
+                }
+            }
         }
         self.settle(target_duration, clock);
     }
 
-    /// Something else that readers see has changed: the stream's end.
+    /// Something that readers see has changed. MPD@publishTime tells versions apart, so it rises with each.
     pub(crate) fn touch(&mut self, wall: WallTime) {
-        self.published_at = wall;
+        self.published_at = wall.max(self.published_at.offset_by(1));
     }
 
     pub(crate) fn delist_all(&mut self, now: Duration) {
@@ -270,19 +569,59 @@ impl CmafPackaging {
         if let Some(track) = &mut self.audio {
             track.window.delist_all(now);
         }
+        self.is_shortened = false;
         let newest = self.periods.pop_back();
         self.periods.clear();
         self.periods.extend(newest);
     }
 
-    pub(crate) fn snapshot(&self, target_duration: u32) -> Cmaf {
-        let video = self.video.as_ref().map(|track| track.window.rendition(target_duration));
-        let audio = self.audio.as_ref().map(|track| track.window.rendition(target_duration));
+    /// The next version for readers. MPD@publishTime rises with a change of the MPD and with nothing else, so where it may have
+    /// changed it is looked at: about once per segment.
+    pub(crate) fn snapshot(&mut self, target_duration: u32, wall: WallTime) -> Cmaf {
+        let mut cmaf = self.view(target_duration);
+        let announced = Some(Announced::of(&cmaf));
+        if announced != self.announced {
+            self.announced = announced;
+            let hash = |text: Vec<u8>| {
+                let mut hasher = DefaultHasher::new();
+                text.hash(&mut hasher);
+                hasher.finish()
+            };
+            let epoch = WallTime::from_unix_millis(0);
+            (cmaf.published_at, cmaf.low_latency_published_at) = (epoch, epoch);
+            let texts = [mpd::render(&cmaf, false, None), mpd::render_low_latency(&cmaf, None)];
+            let published = [&mut self.published_at, &mut self.low_latency_published_at];
+            for ((text, before), published) in texts.into_iter().zip(&mut self.texts).zip(published) {
+                // While there is none, the one before is what players have.
+                let Some(hash) = text.map(hash) else { continue };
+                if std::mem::replace(before, hash) != hash {
+                    *published = wall.max(published.offset_by(1));
+                }
+            }
+            cmaf.published_at = self.published_at;
+            cmaf.low_latency_published_at = self.low_latency_published_at;
+        }
+        cmaf
+    }
+
+    /// What readers see, but for the time of a change that was not looked at yet.
+    pub(crate) fn view(&self, target_duration: u32) -> Cmaf {
+        let video = self.video.as_ref().map(|track| CmafRendition {
+            window: track.window.rendition(target_duration),
+            edge: track.growing.as_ref().map(growing::Growing::edge),
+            revision: track.revision,
+        });
+        let audio = self.audio.as_ref().map(|track| CmafRendition {
+            window: track.window.rendition(target_duration),
+            edge: track.growing.as_ref().map(growing::Growing::edge),
+            revision: track.revision,
+        });
         let mut inits: Vec<Arc<InitSegment>> = Vec::new();
         for rendition in video.iter().chain(&audio) {
-            for segment in rendition.retained.iter().chain(&rendition.listed) {
-                if !inits.iter().any(|init| init.name_hash == segment.init.name_hash) {
-                    inits.push(Arc::clone(&segment.init));
+            let segments = rendition.retained.iter().chain(&rendition.listed).map(|segment| &segment.init);
+            for init in segments.chain(rendition.edge.iter().map(|edge| &edge.init)) {
+                if !inits.iter().any(|known| known.name_hash == init.name_hash) {
+                    inits.push(Arc::clone(init));
                 }
             }
         }
@@ -291,11 +630,16 @@ impl CmafPackaging {
             audio,
             periods: self.periods.iter().cloned().collect(),
             inits,
+            // Of a track that has left too: while its segments are listed, the MPD says what they need.
             video_bandwidth: self.video.as_ref().and_then(|track| track.rates.bandwidth()),
             audio_bandwidth: self.audio.as_ref().and_then(|track| track.rates.bandwidth()),
             frame_rate_millihertz: self.frame_rate_millihertz(),
-            window: self.length,
+            // MPD@timeShiftBufferDepth promises no more than there is.
+            window: if self.is_shortened { self.listed_least().min(self.length) } else { self.length },
             published_at: self.published_at,
+            low_latency_published_at: self.low_latency_published_at,
+            complete_below: self.complete_below(),
+            part_target: self.plan.as_ref().map(PartPlan::target),
         }
     }
 
@@ -308,7 +652,16 @@ impl CmafPackaging {
     }
 
     pub(crate) fn silence_filled(&self) -> u64 {
-        self.silence_filled
+        self.audio.as_ref().map_or(0, |track| track.silence_filled)
+    }
+
+    /// Parts of video that are longer than the target.
+    pub(crate) fn parts_overlong(&self) -> u64 {
+        self.video.as_ref().map_or(0, |track| track.overlong)
+    }
+
+    pub(crate) fn pictures_repeated(&self) -> u64 {
+        self.pictures_repeated
     }
 
     /// Periods older than every listed segment leave.
@@ -324,174 +677,6 @@ impl CmafPackaging {
     }
 }
 
-impl VideoTrack {
-    fn close(&mut self, head: &Head, period: u64, end: i64) -> Result<CmafSegment, headwater_cmaf::Error> {
-        let samples = std::mem::take(&mut self.samples);
-        self.samples.reserve(samples.len());
-        // The decode clock shifts so that the segment's first decode time is its start, the keyframe's PTS (cmaf-dash.md 3.5).
-        let shift = samples.first().map_or(0, |first| head.start.saturating_sub(first.dts.ticks()));
-        let count = i64::try_from(samples.len()).unwrap_or(i64::MAX);
-        let mut times: Vec<i64> =
-            samples.iter().map(|sample| sample.dts.ticks().saturating_add(shift)).collect();
-        // A cut that comes sooner than the shifted clock expects squeezes the last decode times; PTS stay.
-        for (index, time) in (0_i64..).zip(&mut times) {
-            *time = (*time).clamp(
-                head.start.saturating_add(index),
-                end.saturating_sub(count.saturating_sub(index)).max(head.start),
-            );
-        }
-        let nexts = times.iter().copied().skip(1).chain(std::iter::once(end));
-        let chunk: Vec<ChunkSample<&Bytes>> = samples
-            .iter()
-            .zip(times.iter().zip(nexts))
-            .map(|(sample, (time, next))| ChunkSample {
-                duration: ticks32(next.saturating_sub(*time).max(1)),
-                composition_time_offset: i32::try_from(sample.pts().ticks().saturating_sub(*time))
-                    .unwrap_or(0),
-                sync: sample.sync,
-                disposable: headwater_cmaf::is_disposable(&sample.data),
-                data: &sample.data,
-            })
-            .collect();
-        let mut out = Vec::new();
-        // Numbered by the segment, so that another origin of the same media writes the same bytes.
-        self.writer.set_sequence_number(chunk_sequence(head.sequence));
-        self.writer.write(&mut out, head.start.max(0).unsigned_abs(), &chunk)?;
-        let start = MediaTime::new(head.start, Timescale::MPEG);
-        (0..samples.len()).for_each(|_| self.rates.frame());
-        Ok(CmafSegment {
-            sequence: head.sequence,
-            start,
-            duration: MediaTime::new(end.saturating_sub(head.start), Timescale::MPEG),
-            program_date_time: head.date(start),
-            discontinuity: head.discontinuity,
-            independent: head.independent,
-            init: Arc::clone(&self.init),
-            period,
-            chunks: vec![Bytes::from(out)],
-        })
-    }
-}
-
-impl AudioTrack {
-    fn reconfigure(&mut self, config: &AudioConfig) {
-        if self.scale != config.sample_rate {
-            self.end = None;
-        }
-        self.scale = config.sample_rate;
-        self.frame = i64::from(config.samples_per_frame.max(1));
-        self.silence = match config.codec {
-            AudioCodec::Aac => {
-                AudioSpecificConfig::parse(&config.record).ok().and_then(|asc| asc.silent_frame())
-            }
-            AudioCodec::Mp3 => None,
-        };
-        self.held.clear();
-    }
-
-    /// A boundary of the common clock in samples.
-    fn samples(&self, ticks: i64) -> i64 {
-        MediaTime::new(ticks, Timescale::MPEG).rescale(self.scale).ticks()
-    }
-
-    /// True when a frame at or after the boundary has arrived.
-    fn reaches(&self, boundary: i64) -> bool {
-        let boundary = self.samples(boundary);
-        self.held.back().is_some_and(|sample| sample.dts.ticks() >= boundary)
-    }
-
-    /// The frames before the segment's end, made contiguous. Returns how many frames of silence that took.
-    fn close(&mut self, closing: &Closing) -> Result<(CmafSegment, u64), headwater_cmaf::Error> {
-        let boundary = self.samples(closing.end);
-        let opening = self.samples(closing.head.start);
-        let count = self.held.iter().take_while(|sample| sample.dts.ticks() < boundary).count();
-        let taken: Vec<Sample> = self.held.drain(..count).collect();
-        if let Some(newest) = taken.last().or(self.held.front()) {
-            // A copy: the frame is a slice of a read buffer, which would stay whole for its sake.
-            self.newest = Bytes::copy_from_slice(&newest.data);
-        }
-        let next = self.held.front().map(|sample| sample.dts.ticks()).filter(|_| !closing.last);
-        // Where the last segment ended, unless audio begins here: then with its first frame, or with the segment.
-        let first = taken.first().map(|sample| sample.dts.ticks());
-        let start =
-            self.end.or(first.filter(|first| first.saturating_sub(opening) < self.frame)).unwrap_or(opening);
-        let mut placed: Vec<(i64, Bytes)> = Vec::with_capacity(taken.len() + 1);
-        let mut cursor = start;
-        let mut filled = 0;
-        for sample in taken {
-            let time = sample.dts.ticks();
-            self.fill(&mut placed, &mut cursor, time, &mut filled);
-            if time.saturating_add(self.frame / 2) < cursor {
-                // It lies where silence or an earlier frame was written already.
-                continue;
-            }
-            // A segment begins exactly where the last one ended: less than a frame of a hole goes to its first frame.
-            placed.push((if placed.is_empty() { cursor } else { time.max(cursor) }, sample.data));
-            cursor = time.max(cursor).saturating_add(self.frame);
-        }
-        if !closing.last {
-            self.fill(&mut placed, &mut cursor, next.unwrap_or(boundary).min(boundary), &mut filled);
-        }
-        if placed.is_empty() {
-            // A segment holds at least one sample.
-            placed.push((cursor, self.silence.clone().unwrap_or_else(|| self.newest.clone())));
-            cursor = cursor.saturating_add(self.frame);
-            filled += 1;
-        }
-        // The last frame lasts until the next one: less than a frame of rounding or of a hole. The end of a session stays as it
-        // is; should another one continue it, the hole is filled there.
-        let end = match next {
-            Some(next) if next > cursor && next.saturating_sub(cursor) < self.frame => next,
-            _ => cursor,
-        };
-        let nexts = placed.iter().skip(1).map(|(time, _)| *time).chain(std::iter::once(end));
-        let chunk: Vec<ChunkSample<&Bytes>> = placed
-            .iter()
-            .zip(nexts)
-            .map(|((time, data), next)| ChunkSample {
-                duration: ticks32(next.saturating_sub(*time).max(1)),
-                composition_time_offset: 0,
-                sync: true,
-                disposable: false,
-                data,
-            })
-            .collect();
-        let first = placed.first().map_or(start, |(time, _)| *time);
-        let mut out = Vec::new();
-        self.writer.set_sequence_number(chunk_sequence(closing.head.sequence));
-        self.writer.write(&mut out, first.max(0).unsigned_abs(), &chunk)?;
-        self.end = Some(end);
-        let start = MediaTime::new(first, self.scale);
-        let segment = CmafSegment {
-            sequence: closing.head.sequence,
-            start,
-            duration: MediaTime::new(end.saturating_sub(first), self.scale),
-            program_date_time: closing.head.date(start),
-            discontinuity: closing.head.discontinuity,
-            independent: true,
-            init: Arc::clone(&self.init),
-            period: closing.period,
-            chunks: vec![Bytes::from(out)],
-        };
-        Ok((segment, filled))
-    }
-
-    /// Silence from the cursor on while a whole frame fits before `until`.
-    fn fill(&self, placed: &mut Vec<(i64, Bytes)>, cursor: &mut i64, until: i64, filled: &mut u64) {
-        let Some(silence) = &self.silence else { return };
-        while until.saturating_sub(*cursor) >= self.frame && placed.len() < SAMPLES_MAX {
-            placed.push((*cursor, silence.clone()));
-            *cursor = cursor.saturating_add(self.frame);
-            *filled += 1;
-        }
-    }
-}
-
-/// `mfhd` counts modulo 2^32.
-fn chunk_sequence(sequence: u64) -> u32 {
-    u32::try_from(sequence & u64::from(u32::MAX)).unwrap_or(0)
-}
-
 fn ticks32(ticks: i64) -> u32 {
     u32::try_from(ticks).unwrap_or(u32::MAX)
 }
@@ -500,6 +685,6 @@ fn mpeg(time: MediaTime) -> i64 {
     time.rescale(Timescale::MPEG).ticks()
 }
 
-fn size(segment: &CmafSegment) -> usize {
-    segment.chunks.iter().map(Bytes::len).sum()
+fn bytes_of(sample: &Sample) -> u64 {
+    sample.data.len() as u64
 }

@@ -91,6 +91,11 @@ impl Gate {
         opened
     }
 
+    /// Bytes of the samples held back.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes as u64
+    }
+
     /// Which tracks were seen: video only counts with a keyframe.
     pub(crate) fn tracks(&self) -> (bool, bool) {
         (self.keyframe_held, self.audio_seen)

@@ -24,9 +24,13 @@
 
 mod cmaf;
 mod cut;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
+mod held;
 mod mpd;
 mod packager;
+mod placed;
 mod playlist;
 mod rates;
 mod snapshot;
@@ -37,10 +41,11 @@ mod window;
 
 pub use cut::TARGET_DURATION_MAX_SECONDS;
 pub use headwater_cmaf::InitSegment;
-pub use packager::{Clock, Config, Counters, Packager, Refusal};
+pub use packager::{Clock, Config, Counters, Memory, Packager, Refusal};
+pub use placed::Placed;
 pub use snapshot::{
-    Bandwidth, Cmaf, CmafRendition, CmafSegment, Period, Rendition, Segment, Snapshot, State, Tracks,
-    TsRendition, TsSegment,
+    Bandwidth, Cadence, Cmaf, CmafRendition, CmafSegment, Edge, Part, Period, Rendition, Segment, Snapshot,
+    State, Tracks, TsRendition, TsSegment,
 };
 pub use timeline::Repairs;
 pub use window::Numbering;

@@ -3,20 +3,39 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use headwater_cmaf::InitSegment;
 use headwater_manifest::dash::{
-    AdaptationSet, Audio, Media, Mpd, Period as MpdPeriod, Representation, SegmentTemplate, TimelineSegment,
-    Video,
+    AdaptationSet, Audio, Latency, Media, Mpd, Period as MpdPeriod, ProducerReference, Regular,
+    Representation, SegmentTemplate, Segments, TimelineSegment, Video,
 };
-use headwater_media::{MediaTime, TrackKind, WallTime};
+use headwater_media::{MediaTime, Timescale, TrackKind, WallTime};
 
 use crate::playlist::init_name;
-use crate::snapshot::{Bandwidth, Cmaf, CmafSegment, Period, Snapshot, State, agrees};
+use crate::snapshot::{Bandwidth, Cadence, Cmaf, CmafSegment, Period, Snapshot, State, agrees};
+use crate::window::span;
 
 /// 2000-01-01T00:00:00Z: constant for ever, and not 1970, which ffmpeg takes for absent (DESIGN 5).
 const AVAILABILITY_START: WallTime = WallTime::from_unix_millis(946_684_800_000);
 
 /// Target durations that a player stays behind the live edge, as in HLS.
 const TARGET_DURATIONS_BEHIND: u32 = 3;
+
+/// How far behind the live edge players of low latency are asked to be, in part targets: two chunks to come, and what a request,
+/// a decoder and a busy machine take. At least so much, at most so many times as much.
+const PARTS_BEHIND: u32 = 4;
+const PARTS_BEHIND_MIN: u32 = 1;
+const LATENCIES_BEHIND_MAX: u32 = 4;
+
+/// MPD@minBufferTime of low latency, in part targets.
+const PARTS_BUFFERED: u32 = 2;
+
+/// How much slower or faster players may play to get there; more can be heard.
+const PLAYBACK_RATE_PERCENT: (u32, u32) = (96, 104);
+
+/// A Period starts so long before its first picture, and its media times with it. dash.js 5.2 that joins a stream in its first
+/// seconds starts at Period@start; where that equals the first picture's time, Chromium finds no data there, and the player
+/// stands still until the window has moved on (17.5 s in two of two runs; 0.6 s with 1 ms).
+const LEAD_MS: i64 = 1;
 
 /// A segment passes the target duration by less than this.
 const OVERRUN: Duration = Duration::from_millis(500);
@@ -35,10 +54,27 @@ type Timeline<'a> =
 impl<'a> Track<'a> {
     fn new(cmaf: &'a Cmaf, kind: TrackKind, period: &Period) -> Option<Track<'a>> {
         let listed = &cmaf.rendition(kind)?.listed;
-        let segments: Vec<_> =
-            listed.iter().filter(|segment| segment.period == period.id).map(AsRef::as_ref).collect();
-        let initialization = format!("{kind}/{}", init_name(segments.first()?));
-        Some(Track { kind, segments, initialization, media: format!("{kind}/$Number$.m4s") })
+        // Sound ends a few frames later than its picture: what not every track has yet is not announced.
+        let is_there = |segment: &&std::sync::Arc<CmafSegment>| {
+            segment.period == period.id && segment.sequence < cmaf.complete_below
+        };
+        let segments: Vec<_> = listed.iter().filter(is_there).map(AsRef::as_ref).collect();
+        let init = &segments.first()?.init;
+        Some(Track::with(kind, segments, init))
+    }
+
+    /// As [`Track::new`], also of a Period of which only the segment under construction is there.
+    fn growing(cmaf: &'a Cmaf, kind: TrackKind, period: &Period) -> Option<Track<'a>> {
+        let edge = || {
+            let edge = cmaf.rendition(kind)?.edge.as_ref().filter(|edge| edge.period == period.id)?;
+            Some(Track::with(kind, Vec::new(), &edge.init))
+        };
+        Track::new(cmaf, kind, period).or_else(edge)
+    }
+
+    fn with(kind: TrackKind, segments: Vec<&'a CmafSegment>, init: &InitSegment) -> Track<'a> {
+        let initialization = format!("{kind}/{}", init_name(init));
+        Track { kind, segments, initialization, media: format!("{kind}/$Number$.m4s") }
     }
 
     /// Media time of its end in milliseconds.
@@ -53,8 +89,13 @@ impl<'a> Track<'a> {
             .map(|segment| TimelineSegment { t: ticks(segment.start), d: ticks(segment.duration) })
     }
 
-    fn adaptation_set(&'a self, cmaf: &Cmaf, period: &'a Period) -> Option<AdaptationSet<'a, Timeline<'a>>> {
-        let first = self.segments.first()?;
+    /// `regular`: segments number themselves by time.
+    fn adaptation_set(
+        &'a self,
+        cmaf: &Cmaf,
+        period: &'a Period,
+        regular: Option<Regular>,
+    ) -> Option<AdaptationSet<'a, Timeline<'a>>> {
         let (id, name, codecs, bandwidth, media) = match self.kind {
             TrackKind::Video => {
                 let video = period.tracks.video.as_deref()?;
@@ -89,13 +130,32 @@ impl<'a> Track<'a> {
                 codecs,
                 media,
             },
-            template: SegmentTemplate {
-                timescale: first.start.scale(),
-                presentation_time_offset: ticks(period.media_start.rescale(first.start.scale())),
-                start_number: first.sequence,
-                initialization: &self.initialization,
-                media: &self.media,
-                timeline: self.timeline(),
+            producer_reference: regular.map(|_| ProducerReference {
+                wall_clock: period.start,
+                presentation_time: ticks(period.media_start),
+                inband: self.kind == TrackKind::Video,
+            }),
+            template: match regular {
+                // All in the scale of the cuts, whatever the track's own: a duration of sound would be rounded, again and again.
+                Some(regular) => SegmentTemplate {
+                    timescale: Timescale::MPEG,
+                    presentation_time_offset: ticks(origin(period)),
+                    start_number: period.id,
+                    initialization: &self.initialization,
+                    media: &self.media,
+                    segments: Segments::Regular(regular),
+                },
+                None => {
+                    let first = self.segments.first()?;
+                    SegmentTemplate {
+                        timescale: first.start.scale(),
+                        presentation_time_offset: ticks(origin(period).rescale(first.start.scale())),
+                        start_number: first.sequence,
+                        initialization: &self.initialization,
+                        media: &self.media,
+                        segments: Segments::Timeline(self.timeline()),
+                    }
+                }
             },
         })
     }
@@ -110,17 +170,130 @@ struct Stretch<'a> {
 }
 
 pub(crate) fn mpd(snapshot: &Snapshot, utc_timing: Option<&str>) -> Option<Vec<u8>> {
-    let cmaf = snapshot.cmaf.as_ref().filter(|cmaf| cmaf.is_playable())?;
+    render(snapshot.cmaf.as_ref()?, snapshot.state == State::Ended, utc_timing)
+}
+
+/// What has ended lists what is left, as the other MPD does.
+pub(crate) fn low_latency_mpd(snapshot: &Snapshot, utc_timing: Option<&str>) -> Option<Vec<u8>> {
+    let cmaf = snapshot.cmaf.as_ref()?;
+    match snapshot.state {
+        State::Ended => render(cmaf, true, utc_timing),
+        State::Starting | State::Live | State::Waiting => render_low_latency(cmaf, utc_timing),
+    }
+}
+
+/// The MPD of the packaging alone.
+pub(crate) fn render(cmaf: &Cmaf, is_ended: bool, utc_timing: Option<&str>) -> Option<Vec<u8>> {
+    if !cmaf.is_playable() {
+        return None;
+    }
+    let stretches = stretches(cmaf, &cmaf.periods, Track::new);
+    let target = target_duration(cmaf)?;
+    let end = stretches.last().map(|last| last.start.saturating_add(last.media));
+    let mpd = Mpd {
+        availability_start_time: AVAILABILITY_START,
+        publish_time: cmaf.published_at,
+        minimum_update_period: target,
+        min_buffer_time: target,
+        time_shift_buffer_depth: cmaf.window.max(target * TARGET_DURATIONS_BEHIND),
+        suggested_presentation_delay: target * TARGET_DURATIONS_BEHIND,
+        max_segment_duration: target + OVERRUN,
+        ended: end.filter(|_| is_ended),
+        utc_timing,
+        latency: None,
+        periods: periods(cmaf, &stretches, is_ended, |_| None)?,
+    };
+    mpd.render().ok()
+}
+
+/// The MPD of low latency: Periods whose segments number themselves by time, up to the newest one.
+pub(crate) fn render_low_latency(cmaf: &Cmaf, utc_timing: Option<&str>) -> Option<Vec<u8>> {
+    let part_target = cmaf.part_target.filter(|_| cmaf.is_playable())?;
+    let regular = |period: &Period| match period.cadence {
+        Cadence::Regular(duration) => Some(Regular {
+            duration,
+            // A chunk is there once it is complete (cmaf-dash.md 7.1).
+            availability_time_offset: Duration::from_millis(duration / 90).saturating_sub(part_target),
+        }),
+        Cadence::Unknown | Cadence::Irregular => None,
+    };
+    let first = cmaf.periods.iter().rposition(|period| regular(period).is_none());
+    let listed = cmaf.periods.get(first.map_or(0, |index| index + 1)..)?;
+    let stretches = stretches(cmaf, listed, Track::growing);
+    // The newest Period is what it is all about.
+    let newest = cmaf.periods.last()?;
+    stretches.last().filter(|last| last.period.id == newest.id)?;
+    let target = target_duration(cmaf)?;
+    let latency = part_target * PARTS_BEHIND;
+    // No longer than it has to be: shaka stays behind by what it is beyond availabilityTimeOffset.
+    let regular_ticks = listed.iter().filter_map(regular).map(|regular| regular.duration).max()?;
+    let segments = stretches.iter().flat_map(|stretch| &stretch.tracks).flat_map(|track| &track.segments);
+    let longest = segments.map(|segment| span(segment.duration)).max().unwrap_or_default();
+    let longest_ms = longest.as_micros().div_ceil(1_000).max(u128::from(regular_ticks.div_ceil(90)));
+    let mpd = Mpd {
+        availability_start_time: AVAILABILITY_START,
+        publish_time: cmaf.low_latency_published_at,
+        // Another Period may come at any time.
+        minimum_update_period: target,
+        min_buffer_time: part_target * PARTS_BUFFERED,
+        time_shift_buffer_depth: cmaf.window.max(target * TARGET_DURATIONS_BEHIND),
+        suggested_presentation_delay: latency,
+        max_segment_duration: Duration::from_millis(u64::try_from(longest_ms).ok()?),
+        ended: None,
+        utc_timing,
+        latency: Some(Latency {
+            target: latency,
+            min: part_target * PARTS_BEHIND_MIN,
+            max: latency * LATENCIES_BEHIND_MAX,
+            playback_rate_percent: PLAYBACK_RATE_PERCENT,
+        }),
+        // Open also while the publisher is away: dash.js 5.2.1 takes a last Period with a duration for the end of everything, and
+        // Chromium does not play on behind one.
+        periods: periods(cmaf, &stretches, false, regular)?,
+    };
+    mpd.render().ok()
+}
+
+fn target_duration(cmaf: &Cmaf) -> Option<Duration> {
     let target = cmaf.renditions().map(|rendition| rendition.target_duration).max()?;
-    let target = Duration::from_secs(u64::from(target));
-    let stretches: Vec<Stretch<'_>> =
-        cmaf.periods.iter().filter_map(|period| stretch(cmaf, period)).collect();
+    Some(Duration::from_secs(u64::from(target)))
+}
+
+/// What is listed of these Periods.
+fn stretches<'a>(
+    cmaf: &'a Cmaf,
+    periods: &'a [Period],
+    track: impl Fn(&'a Cmaf, TrackKind, &Period) -> Option<Track<'a>>,
+) -> Vec<Stretch<'a>> {
+    let mut stretches: Vec<Stretch<'a>> =
+        periods.iter().filter_map(|period| stretch(cmaf, period, &track)).collect();
+    // The newest Period is right by the clock as it is now; those before it that start later were dated by another one.
+    // A Period whose track was away and has come back no longer lists that track: it leaves as a whole.
+    let incomplete = stretches.iter().rposition(|stretch| {
+        let tracks = &stretch.period.tracks;
+        let count = usize::from(tracks.video.is_some()) + usize::from(tracks.audio.is_some());
+        stretch.tracks.len() < count
+    });
+    stretches.drain(..incomplete.map_or(0, |index| index + 1));
+    let future = stretches.windows(2).rposition(|pair| match pair {
+        [earlier, later] => earlier.start >= later.start,
+        _ => false,
+    });
+    stretches.drain(..future.map_or(0, |index| index + 1));
+    stretches
+}
+
+fn periods<'a>(
+    cmaf: &'a Cmaf,
+    stretches: &'a [Stretch<'a>],
+    is_ended: bool,
+    regular: impl Fn(&Period) -> Option<Regular>,
+) -> Option<Vec<MpdPeriod<'a, Timeline<'a>>>> {
     let starts = stretches.iter().skip(1).map(|next| Some(next.start)).chain(std::iter::once(None));
-    let is_ended = snapshot.state == State::Ended;
     let mut periods = Vec::with_capacity(stretches.len());
     for (stretch, next) in stretches.iter().zip(starts) {
-        let adaptation_sets: Option<Vec<_>> =
-            stretch.tracks.iter().map(|track| track.adaptation_set(cmaf, stretch.period)).collect();
+        let set = |track: &'a Track<'a>| track.adaptation_set(cmaf, stretch.period, regular(stretch.period));
+        let adaptation_sets: Option<Vec<_>> = stretch.tracks.iter().map(set).collect();
         // A Period ends where its media does, or where the next one begins if the wall clock fell behind the media.
         let duration = next.map(|next| stretch.media.min(next.saturating_sub(stretch.start)));
         periods.push(MpdPeriod {
@@ -134,36 +307,34 @@ pub(crate) fn mpd(snapshot: &Snapshot, utc_timing: Option<&str>) -> Option<Vec<u
             adaptation_sets: adaptation_sets?,
         });
     }
-    let end = stretches.last().map(|last| last.start.saturating_add(last.media));
-    let mpd = Mpd {
-        availability_start_time: AVAILABILITY_START,
-        publish_time: cmaf.published_at,
-        minimum_update_period: target,
-        min_buffer_time: target,
-        time_shift_buffer_depth: cmaf.window.max(target * TARGET_DURATIONS_BEHIND),
-        suggested_presentation_delay: target * TARGET_DURATIONS_BEHIND,
-        max_segment_duration: target + OVERRUN,
-        ended: end.filter(|_| is_ended),
-        utc_timing,
-        periods,
-    };
-    mpd.render().ok()
+    Some(periods)
 }
 
-fn stretch<'a>(cmaf: &'a Cmaf, period: &'a Period) -> Option<Stretch<'a>> {
+fn stretch<'a>(
+    cmaf: &'a Cmaf,
+    period: &'a Period,
+    track: impl Fn(&'a Cmaf, TrackKind, &Period) -> Option<Track<'a>>,
+) -> Option<Stretch<'a>> {
     let tracks: Vec<Track<'a>> = [TrackKind::Video, TrackKind::Audio]
         .into_iter()
-        .filter_map(|kind| Track::new(cmaf, kind, period))
+        .filter_map(|kind| track(cmaf, kind, period))
         .collect();
     let end_ms = tracks.iter().map(Track::end_ms).max()?;
-    let start_ms = period.start.unix_millis().saturating_sub(AVAILABILITY_START.unix_millis());
+    let start_ms = period.start.offset_by(-LEAD_MS).unix_millis();
+    let start_ms = start_ms.saturating_sub(AVAILABILITY_START.unix_millis());
     let span = |ms: i64| Duration::from_millis(ms.max(0).unsigned_abs());
     Some(Stretch {
         period,
         tracks,
         start: span(start_ms),
-        media: span(end_ms.saturating_sub(period.media_start.millis())),
+        media: span(end_ms.saturating_sub(origin(period).millis())),
     })
+}
+
+/// The media time at which a Period starts.
+fn origin(period: &Period) -> MediaTime {
+    let scale = period.media_start.scale();
+    period.media_start.offset_by(-MediaTime::new(LEAD_MS, Timescale::MILLIS).rescale(scale).ticks())
 }
 
 fn ticks(time: MediaTime) -> u64 {

@@ -1,5 +1,8 @@
 //! One stream's packager: events in, snapshots out. It outlives its publishers.
 
+mod budget;
+mod invariants;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +11,18 @@ use headwater_media::{
     WallTime,
 };
 
-use crate::cmaf::{CmafPackaging, Head};
+use crate::cmaf::{CmafPackaging, Head, News};
 use crate::cut::{Cutter, Decision};
 use crate::gate::Gate;
+use crate::placed::{Collector, Placed};
 use crate::rates::Rates;
-use crate::snapshot::{Period, Rendition, Segment, Snapshot, State, Tracks};
+use crate::snapshot::{Cadence, Period, Snapshot, State, Tracks};
 use crate::timeline::{Repairs, Timeline};
 use crate::ts::TsPackaging;
 use crate::wall::WallMapping;
 use crate::window::Numbering;
+
+pub use budget::Memory;
 
 /// The media clock never starts below this: PCR runs behind DTS and DTS behind PTS, and neither may pass below zero in the
 /// first seconds after midnight (mpegts-hls.md 6.4).
@@ -28,11 +34,22 @@ const AUDIO_CHANGE_WAIT_MS: i64 = 10_000;
 /// Stamps are rounded to milliseconds: 90 kHz ticks.
 const STAMP_ROUNDING: i64 = 90;
 
-/// Beyond this, DASH's mapping of media time to the wall clock is stated anew by another Period (DESIGN 5).
-const DRIFT_MAX_MS: u64 = 500;
+/// Encoders' clocks are fast by less than one part in so many.
+const ENCODER_CLOCK_ONE_IN: u32 = 1_000;
+
+/// Beyond this, DASH's mapping of media time to the wall clock is stated anew by another Period: in time for DESIGN 5's 0.5 s,
+/// since it takes effect with the next segment.
+const DRIFT_MAX_MS: u64 = 450;
 
 /// Video this far behind audio has fallen silent: audio alone then ends segments.
 const VIDEO_SILENT_TICKS: i64 = 180_000;
+
+/// Dates ahead of the clock by more than this are no publisher's doing (it is paced at 10 s): the clock was set back.
+const AHEAD_MS_MAX: i64 = 30_000;
+
+/// Segments that one hole may be spread over. A hole of all tracks is at most 3 s long and a segment at least one; where audio goes
+/// on alone, it ends segments itself once video is 2 s behind.
+const HOLE_SEGMENTS_MAX: u32 = 12;
 
 /// Both clocks at an event's arrival; `origin` reads them, nothing here does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +71,14 @@ pub struct Config {
     pub hls: bool,
     /// CMAF segments for HLS and DASH are made.
     pub cmaf: bool,
+    /// How long parts of CMAF segments are meant to be; `None`: a segment is one chunk.
+    pub part_duration: Option<Duration>,
+    /// [`Packager::take_placed`] gives every sample.
+    pub continuous: bool,
+    /// Bytes of media that the stream may hold ([`Memory`]).
+    pub bytes_max: u64,
+    /// Added to the time of day at which the media clock starts: how a stream looks that has run for so long.
+    pub media_time_offset: Duration,
 }
 
 impl Default for Config {
@@ -63,6 +88,10 @@ impl Default for Config {
             window: Duration::from_secs(20),
             hls: true,
             cmaf: true,
+            part_duration: Some(Duration::from_millis(200)),
+            continuous: false,
+            bytes_max: 512 << 20,
+            media_time_offset: Duration::ZERO,
         }
     }
 }
@@ -73,6 +102,12 @@ pub enum Refusal {
     /// No packaging that is switched on can carry what is published.
     #[error("cannot be packaged: {0}")]
     Unpackageable(String),
+    /// Less than what a playlist must list, and what comes, are more than the stream may hold.
+    #[error("the stream needs more than the {bytes_max} bytes that it may hold")]
+    OverBudget {
+        /// [`Config::bytes_max`].
+        bytes_max: u64,
+    },
 }
 
 /// What happened so far, for the API and the log.
@@ -96,6 +131,12 @@ pub struct Counters {
     pub config_changes: u64,
     /// Frames of silence written in place of audio that did not come.
     pub silence_filled: u64,
+    /// Segments that show the last keyframe in place of pictures that did not come.
+    pub pictures_repeated: u64,
+    /// Parts that are longer than EXT-X-PART-INF:PART-TARGET, because a picture stayed on for so long.
+    pub parts_overlong: u64,
+    /// Segments that left before their time because the stream held too much.
+    pub evicted_for_memory: u64,
     /// Publishing sessions that delivered media.
     pub sessions: u64,
     /// What the timeline mended.
@@ -154,6 +195,14 @@ pub struct Packager {
     version: u64,
     changed: bool,
     counters: Counters,
+    /// See [`Config::media_time_offset`].
+    media_time_offset_ms: i64,
+    /// See [`Config::bytes_max`].
+    bytes_max: u64,
+    input: budget::Input,
+    placed: Collector,
+    /// See [`Packager::set_continuous_bytes`].
+    continuous_bytes: u64,
 }
 
 impl Packager {
@@ -169,7 +218,7 @@ impl Packager {
             active: Tracks::default(),
             pending: Pending::default(),
             ts: config.hls.then(|| TsPackaging::new(config.window, numbering)),
-            cmaf: config.cmaf.then(|| CmafPackaging::new(config.window)),
+            cmaf: config.cmaf.then(|| CmafPackaging::new(config.window, config.part_duration)),
             sequence: numbering.media_sequence.max(1),
             discontinuities: numbering.discontinuity_sequence,
             discontinuity_due: numbering.resumed,
@@ -181,6 +230,11 @@ impl Packager {
             version: 0,
             changed: true,
             counters: Counters::default(),
+            media_time_offset_ms: i64::try_from(config.media_time_offset.as_millis()).unwrap_or(0),
+            bytes_max: config.bytes_max,
+            input: budget::Input::default(),
+            placed: Collector::new(config.continuous),
+            continuous_bytes: 0,
         }
     }
 
@@ -237,7 +291,8 @@ impl Packager {
         self.session = Session::None;
         if let (Some(start), Some(end)) = (self.cutter.start(), self.timeline.end()) {
             let end = end.ticks().clamp(start.saturating_add(1), start.saturating_add(self.cutter.limit()));
-            self.close(end, true, clock);
+            let end = self.not_before(end);
+            self.end_segment(end, true, clock);
             self.cutter.stop();
             self.resume_at = Some(end);
         }
@@ -272,7 +327,7 @@ impl Packager {
             bandwidth: self.rates.bandwidth(),
             published_at: wall,
             ts: self.ts.as_ref().map(|ts| ts.rendition(target_duration)),
-            cmaf: self.cmaf.as_ref().map(|cmaf| cmaf.snapshot(target_duration)),
+            cmaf: self.cmaf.as_mut().map(|cmaf| cmaf.snapshot(target_duration, wall)),
         }))
     }
 
@@ -281,13 +336,22 @@ impl Packager {
         self.changed
     }
 
+    /// What was placed on the media clock since the last call, for outputs without segments; nothing where
+    /// [`Config::continuous`] is off.
+    pub fn take_placed(&mut self) -> impl Iterator<Item = Placed> {
+        self.placed.drain()
+    }
+
     /// How far the session's media is ahead of the clock: a publisher faster than real time is paced by this.
     pub fn ahead(&self, now: Duration) -> Duration {
         let (Some((media, since)), Some(last)) = (self.session_start, self.timeline.end()) else {
             return Duration::ZERO;
         };
         let progress_ms = (last.ticks().saturating_sub(media) / 90).max(0);
-        Duration::from_millis(progress_ms.unsigned_abs()).saturating_sub(now.saturating_sub(since))
+        let elapsed = now.saturating_sub(since);
+        // An encoder whose clock is fast by 100 ppm is 10 s ahead after a day, and is no faster than real time for that.
+        Duration::from_millis(progress_ms.unsigned_abs())
+            .saturating_sub(elapsed + elapsed / ENCODER_CLOCK_ONE_IN)
     }
 
     /// Where the stream is in its life.
@@ -311,39 +375,15 @@ impl Packager {
         let unwritable = self.ts.as_ref().map_or(0, TsPackaging::refused)
             + self.cmaf.as_ref().map_or(0, CmafPackaging::refused);
         let silence_filled = self.cmaf.as_ref().map_or(0, CmafPackaging::silence_filled);
-        Counters { unwritable, silence_filled, repairs: self.timeline.repairs(), ..self.counters }
-    }
-
-    /// Checks what must hold between any two calls, for tests and fuzzing.
-    ///
-    /// # Panics
-    /// When it does not hold.
-    #[doc(hidden)]
-    pub fn check_invariants(&self) {
-        let target_duration = self.cutter.target_duration();
-        if let Some(ts) = &self.ts {
-            let rendition = ts.rendition(target_duration);
-            check_rendition(&rendition, |segment| segment.start);
-            for segment in rendition.retained.iter().chain(&rendition.listed) {
-                assert_eq!(segment.payload.len() % 188, 0, "whole packets");
-            }
-        }
-        if let Some(cmaf) = &self.cmaf {
-            let cmaf = cmaf.snapshot(target_duration);
-            for rendition in cmaf.renditions() {
-                check_rendition(rendition, |segment| segment.start);
-                for segment in &rendition.listed {
-                    assert!(
-                        cmaf.periods.iter().any(|period| period.id == segment.period),
-                        "a listed segment's period"
-                    );
-                }
-            }
-            let lasts: Vec<_> = cmaf.renditions().filter_map(crate::CmafRendition::last_sequence).collect();
-            assert!(
-                lasts.windows(2).all(|pair| pair.first() == pair.last()),
-                "tracks are listed together: {lasts:?}"
-            );
+        let pictures_repeated = self.cmaf.as_ref().map_or(0, CmafPackaging::pictures_repeated);
+        let parts_overlong = self.cmaf.as_ref().map_or(0, CmafPackaging::parts_overlong);
+        Counters {
+            unwritable,
+            parts_overlong,
+            silence_filled,
+            pictures_repeated,
+            repairs: self.timeline.repairs(),
+            ..self.counters
         }
     }
 
@@ -385,6 +425,8 @@ impl Packager {
             self.counters.other_tracks_dropped += 1;
             return Ok(());
         }
+        self.make_room(sample.data.len(), clock)?;
+        self.claim(sample.data.len());
         let sample = self.timeline.unwrap(sample);
         match &mut self.session {
             Session::None => Ok(()),
@@ -422,17 +464,28 @@ impl Packager {
             }
             self.active = tracks;
         }
+        self.placed.tracks(&self.active);
         let day_ms = clock.wall.millis_of_day().max(MEDIA_TIME_MIN_MS);
-        let start = self.resume_at.unwrap_or(day_ms * 90);
+        let first_ms = day_ms.saturating_add(self.media_time_offset_ms);
+        let start = self.resume_at.unwrap_or(first_ms.saturating_mul(90));
         let media = MediaTime::new(start, Timescale::MPEG);
         self.timeline.anchor(raw, media);
-        self.wall.anchor(media, clock.wall);
+        // A publisher that was ahead of the clock has dated its media ahead: dates go on from there and not back.
+        let dated = self.resume_at.map_or(clock.wall, |_| self.wall.wall(media));
+        let ahead_ms = dated.unix_millis().saturating_sub(clock.wall.unix_millis());
+        let wall = if (0..=AHEAD_MS_MAX).contains(&ahead_ms) { dated } else { clock.wall };
+        self.wall.anchor(media, wall);
         self.begin_period(start, !changed);
         self.session_start = Some((start, clock.now));
         self.session = Session::Running;
         self.counters.sessions += 1;
+        if self.ts.is_none() && self.cmaf.is_none() {
+            // No segment will say so.
+            self.enter(State::Live);
+        }
         self.open(start, has_video, true);
         for (sample, clock) in held {
+            self.make_room(sample.data.len(), clock)?;
             self.place(sample, clock)?;
         }
         Ok(())
@@ -461,11 +514,12 @@ impl Packager {
         let decision = self.cutter.video(boundary, sync, self.timeline.video_step());
         let audio_due = self.pending.audio.is_some() && self.pending.audio_since_ms.is_some();
         if sync && (self.pending.video.is_some() || audio_due) {
-            self.change_tracks(boundary, audio_due, true, clock)?;
+            self.change_tracks(boundary, (true, audio_due), true, clock)?;
         } else if let Decision::Cut { independent } = decision {
             self.cut(boundary, independent, sync, clock);
         }
-        self.wall.observe(sample.pts(), clock.wall);
+        // As a keyframe would be shown: samples come in the order of decoding, and reordered ones are shown a picture or three ahead of that.
+        self.wall.observe(MediaTime::new(boundary, Timescale::MPEG), clock);
         self.rates.frame();
         self.counters.video_samples += 1;
         self.write(&sample, clock);
@@ -485,7 +539,7 @@ impl Packager {
             let Some(sample) = self.timeline.place_audio(sample, rate, frame) else { return Ok(()) };
             let boundary = sample.dts.rescale(Timescale::MPEG).ticks();
             let has_video = self.active.video.is_some();
-            self.change_tracks(boundary, true, !has_video, clock)?;
+            self.change_tracks(boundary, (false, true), !has_video, clock)?;
             self.finish_audio(&sample, clock);
             return Ok(());
         }
@@ -502,38 +556,40 @@ impl Packager {
             return Ok(());
         }
         let has_video = self.active.video.is_some();
+        let step = MediaTime::new(i64::from(frame), rate).rescale(Timescale::MPEG).ticks();
+        // Not sooner: some publishers send sound well ahead of its picture. What has grown past the limit by then is cut there.
         let video_silent = self
             .timeline
             .last_video_dts()
             .is_none_or(|dts| boundary.saturating_sub(dts) > VIDEO_SILENT_TICKS);
-        if !has_video || video_silent {
-            let step = MediaTime::new(i64::from(frame), rate).rescale(Timescale::MPEG).ticks();
-            if let Decision::Cut { independent } = self.cutter.audio(boundary, step, has_video) {
-                self.cut(boundary, independent, false, clock);
-            }
+        if (!has_video || video_silent)
+            && let Decision::Cut { independent } = self.cutter.audio(boundary, step, has_video)
+        {
+            self.cut(boundary, independent, false, clock);
         }
         self.finish_audio(&sample, clock);
         Ok(())
     }
 
     fn finish_audio(&mut self, sample: &Sample, clock: Clock) {
-        self.wall.observe(sample.dts, clock.wall);
+        self.wall.observe(sample.dts, clock);
         self.counters.audio_samples += 1;
         self.write(sample, clock);
     }
 
-    /// Pending configurations take effect at `boundary`: a cut, a discontinuity, new tracks.
+    /// Pending configurations take effect at `boundary`, video's only where its keyframe is at hand: a cut, a discontinuity, new
+    /// tracks.
     fn change_tracks(
         &mut self,
         boundary: i64,
-        audio_due: bool,
+        (video_due, audio_due): (bool, bool),
         independent: bool,
         clock: Clock,
     ) -> Result<(), Refusal> {
         let boundary = self.cutter.start().map_or(boundary, |start| boundary.max(start.saturating_add(1)));
-        self.close(boundary, false, clock);
+        let boundary = self.close(boundary, clock);
         let mut tracks = self.active.clone();
-        if let Some(video) = self.pending.video.take() {
+        if let Some(video) = self.pending.video.take_if(|_| video_due) {
             tracks.video = Some(video);
         }
         if audio_due {
@@ -545,6 +601,7 @@ impl Packager {
         }
         self.configure(&mut tracks, clock)?;
         self.active = tracks;
+        self.placed.tracks(&self.active);
         self.counters.config_changes += 1;
         self.discontinuity_due = true;
         self.begin_period(boundary, false);
@@ -575,7 +632,7 @@ impl Packager {
                 discontinuity_sequence: self.discontinuities,
                 resumed: false,
             };
-            cmaf.configure(tracks, numbering).map_err(|error| error.to_string())?;
+            cmaf.configure(tracks, numbering, clock.now).map_err(|error| error.to_string())?;
         }
         Ok(())
     }
@@ -584,16 +641,33 @@ impl Packager {
     fn begin_period(&mut self, start: i64, continues: bool) {
         let media_start = MediaTime::new(start, Timescale::MPEG);
         let Some(cmaf) = &mut self.cmaf else { return };
-        // Periods start one after the other, whatever the wall clock did.
-        let floor = cmaf.period().map_or(WallTime::from_unix_millis(0), |period| period.start.offset_by(1));
-        let date = self.wall.wall(media_start).max(floor);
+        let mut date = self.wall.wall(media_start);
+        // Periods start one after the other. A wall clock that was set back to before the last one's start leaves that one out
+        // of the MPD: in the new reckoning it lies in the future.
+        if let Some(last) = cmaf.period()
+            && date.unix_millis() == last.start.unix_millis()
+        {
+            date = date.offset_by(1);
+        }
         cmaf.begin_period(Period {
             id: self.sequence,
             start: date,
             media_start,
             tracks: self.active.clone(),
             continues: cmaf.period().map(|period| period.id).filter(|_| continues),
+            // What was regular will be: players of low latency are not to wait for its first segment's end.
+            cadence: match cmaf.period().map(|period| period.cadence) {
+                Some(Cadence::Regular(ticks)) if continues => Cadence::Regular(ticks),
+                _ => Cadence::Unknown,
+            },
         });
+    }
+
+    /// The mapping was set right before anything was published.
+    fn redate(&mut self) {
+        let Some(cmaf) = &mut self.cmaf else { return };
+        let Some(start) = cmaf.period().map(|period| self.wall.wall(period.media_start)) else { return };
+        cmaf.redate(start, self.wall.offset_ms());
     }
 
     /// The mapping has drifted too far from what the period states: the next segment begins another one.
@@ -607,8 +681,8 @@ impl Packager {
         if !independent {
             self.counters.forced_cuts += 1;
         }
-        self.close(boundary, false, clock);
-        if self.has_drifted() {
+        let boundary = self.close(boundary, clock);
+        if self.has_drifted() || self.cmaf.as_ref().is_some_and(CmafPackaging::is_regular_again) {
             self.begin_period(boundary, true);
         }
         self.open(boundary, independent, keyframe);
@@ -627,13 +701,47 @@ impl Packager {
                 independent,
                 discontinuity,
                 wall_offset_ms: self.wall.offset_ms(),
+                period: 0,
             });
         }
         self.discontinuities += u64::from(discontinuity);
     }
 
-    fn close(&mut self, boundary: i64, last: bool, clock: Clock) {
+    /// Ends the running segment where the sample at hand begins, and returns where that is. A hole before the sample can pass
+    /// the limit that TARGETDURATION sets: what ends there ends at the limit, and the hole belongs to what follows.
+    fn close(&mut self, boundary: i64, clock: Clock) -> i64 {
+        let boundary = self.not_before(boundary);
+        let limit = self.cutter.limit();
+        let mut segments = 0;
+        while let Some(end) = self.cutter.start().map(|start| start.saturating_add(limit))
+            && end < boundary
+            && segments < HOLE_SEGMENTS_MAX
+        {
+            segments += 1;
+            let end = self.not_before(end).min(boundary);
+            self.end_segment(end, false, clock);
+            if end.saturating_add(limit) >= boundary {
+                return end;
+            }
+            self.open(end, false, false);
+        }
+        self.end_segment(boundary, false, clock);
+        boundary
+    }
+
+    /// Where a segment that should end at `boundary` can: parts that have gone out can't be taken back.
+    fn not_before(&self, boundary: i64) -> i64 {
+        self.cmaf
+            .as_ref()
+            .and_then(CmafPackaging::earliest_end)
+            .map_or(boundary, |earliest| boundary.max(earliest))
+    }
+
+    fn end_segment(&mut self, boundary: i64, last: bool, clock: Clock) {
         let Some(start) = self.cutter.start() else { return };
+        if !self.has_listed && self.wall.settle() {
+            self.redate();
+        }
         let date = self.wall.wall(MediaTime::new(start, Timescale::MPEG));
         self.wall.segment_ended();
         self.cutter.end(boundary);
@@ -644,11 +752,12 @@ impl Packager {
             self.rates.segment(size, boundary.saturating_sub(start));
             self.listed();
         }
-        if let Some(cmaf) = &mut self.cmaf
-            && cmaf.close(boundary, last, target_duration, clock)
-        {
-            self.listed();
+        if let Some(cmaf) = &mut self.cmaf {
+            let news = cmaf.close(boundary, last, target_duration, clock);
+            self.take_news(news);
         }
+        self.release_input();
+        self.make_room_after(clock);
         self.sequence = self.sequence.saturating_add(1);
     }
 
@@ -662,43 +771,26 @@ impl Packager {
     }
 
     fn write(&mut self, sample: &Sample, clock: Clock) {
+        self.placed.sample(sample);
         if let Some(ts) = &mut self.ts {
             ts.write(sample);
         }
         let target_duration = self.cutter.target_duration();
-        if let Some(cmaf) = &mut self.cmaf
-            && cmaf.write(sample, target_duration, clock)
-        {
-            self.listed();
+        if let Some(cmaf) = &mut self.cmaf {
+            let news = cmaf.write(sample, target_duration, clock);
+            self.take_news(news);
+            if news == News::Segment {
+                self.make_room_after(clock);
+            }
         }
     }
-}
 
-/// What must hold of a rendition's segments, see [`Packager::check_invariants`].
-fn check_rendition<S: Segment>(rendition: &Rendition<S>, start: impl Fn(&S) -> MediaTime) {
-    let all: Vec<_> = rendition.retained.iter().chain(&rendition.listed).collect();
-    for pair in all.windows(2) {
-        let [left, right] = pair else { continue };
-        assert_eq!(left.sequence() + 1, right.sequence(), "numbers count by one");
-        let end = start(left).offset_by(left.duration().rescale(start(left).scale()).ticks());
-        assert!(
-            start(right) >= end || right.discontinuity(),
-            "media time went back: {end:?} {:?}",
-            start(right)
-        );
-        if !right.discontinuity() {
-            assert_eq!(end, start(right), "a hole without a tag before segment {}", right.sequence());
+    /// Readers see something new of CMAF.
+    fn take_news(&mut self, news: News) {
+        match news {
+            News::Nothing => {}
+            News::Part => self.changed = true,
+            News::Segment => self.listed(),
         }
-    }
-    for segment in &all {
-        assert!(segment.duration().ticks() > 0, "empty duration");
-    }
-    for segment in &rendition.listed {
-        let rounded = (segment.duration().rescale(Timescale::MILLIS).ticks() + 500) / 1_000;
-        assert!(
-            rounded <= i64::from(rendition.target_duration),
-            "segment {} is too long",
-            segment.sequence()
-        );
     }
 }

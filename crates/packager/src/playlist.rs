@@ -1,20 +1,33 @@
 //! A snapshot in the words of HLS.
 
 use std::num::{NonZeroU32, NonZeroU64};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use headwater_cmaf::InitSegment;
 use headwater_manifest::hls::{
-    AudioRendition, MediaPlaylist, MultivariantPlaylist, QuotedString, Segment as Entry, SegmentNames, Uri,
-    Variant, Version,
+    self, AudioRendition, Hint, LowLatency, MediaPlaylist, MultivariantPlaylist, Part, QuotedString,
+    RenditionReport, Segment as Entry, SegmentNames, Uri, Variant, Version,
 };
 use headwater_media::TrackKind;
 
-use crate::snapshot::{Bandwidth, CmafSegment, Rendition, Segment, Snapshot, State};
+use crate::snapshot::{self, Bandwidth, Cmaf, Rendition, Segment, Snapshot, State};
+use crate::window::span;
 
 /// The media playlists' places below the multivariant playlists'.
 const TS_URI: &str = "ts/media.m3u8";
 const VIDEO_URI: &str = "video/media.m3u8";
 const AUDIO_URI: &str = "audio/media.m3u8";
+
+/// EXT-X-PART tags are listed of what ends within so many target durations of the live edge (8216bis 6.2.2).
+const TARGET_DURATIONS_IN_PARTS: u32 = 3;
+
+/// PART-HOLD-BACK in part targets (8216bis 4.4.3.8; Apple authoring 14.3 asks for three).
+const PARTS_HELD_BACK: u32 = 3;
+
+/// HOLD-BACK and CAN-SKIP-UNTIL in target durations (8216bis 4.4.3.8).
+const TARGET_DURATIONS_HELD_BACK: u32 = 3;
+const TARGET_DURATIONS_UNSKIPPED: u32 = 6;
 
 /// The group of audio renditions that belongs to the CMAF video.
 const AUDIO_GROUP: &str = "audio";
@@ -29,27 +42,139 @@ pub(crate) fn ts_media(snapshot: &Snapshot) -> Option<Vec<u8>> {
     playlist.render(ts.listed.iter().map(|segment| entry(segment.as_ref(), None))).ok()
 }
 
-pub(crate) fn cmaf_media(snapshot: &Snapshot, kind: TrackKind) -> Option<Vec<u8>> {
+/// `delta`: what a client can have kept is left out (8216bis 6.2.5.1), where there is enough of it.
+pub(crate) fn cmaf_media(snapshot: &Snapshot, kind: TrackKind, delta: bool) -> Option<Vec<u8>> {
     let cmaf = snapshot.cmaf.as_ref().filter(|cmaf| cmaf.is_playable())?;
     let rendition = cmaf.rendition(kind)?;
-    let playlist = playlist(rendition, Version::Fmp4, CMAF_NAMES.as_ref()?, snapshot.state)?;
-    // One URI per initialization segment; a window holds few.
-    let mut maps: Vec<(&str, Uri)> = Vec::new();
-    for segment in &rendition.listed {
-        let hash = segment.init.name_hash.as_str();
-        if !maps.iter().any(|(known, _)| *known == hash) {
-            maps.push((hash, Uri::new(init_name(segment)).ok()?));
-        }
+    let version = if cmaf.part_target.is_some() { Version::LowLatency } else { Version::Fmp4 };
+    let mut playlist = playlist(&rendition.window, version, CMAF_NAMES.as_ref()?, snapshot.state)?;
+    let maps = Maps::of(rendition)?;
+    let parts = Parts::of(cmaf, rendition);
+    let segments = rendition.listed.iter().enumerate().map(|(index, segment)| Entry {
+        parts: parts.of_listed(index),
+        ..entry(segment.as_ref(), maps.uri(&segment.init))
+    });
+    let Some(part_target) = cmaf.part_target else { return playlist.render(segments).ok() };
+    let target_duration = Duration::from_secs(u64::from(rendition.target_duration));
+    let can_skip_until = target_duration * TARGET_DURATIONS_UNSKIPPED;
+    if delta {
+        let durations = rendition.listed.iter().map(|segment| segment.duration);
+        playlist.skipped = hls::skippable(can_skip_until, durations);
     }
-    let map = |segment: &CmafSegment| {
-        maps.iter().find(|(hash, _)| *hash == segment.init.name_hash).map(|(_, uri)| uri)
+    let reports = report(cmaf, kind);
+    let is_open = snapshot.state != State::Ended;
+    let edge = rendition.edge.as_ref().filter(|edge| !edge.parts.is_empty() && is_open);
+    let last_init = edge.map(|edge| &edge.init).or(rendition.listed.last().map(|segment| &segment.init));
+    // A part with another initialization segment is known before it is complete.
+    let next_init = rendition.edge.as_ref().map(|edge| &edge.init);
+    let is_new = |init: &&Arc<InitSegment>| last_init.is_some_and(|last| last.name_hash != init.name_hash);
+    // Whoever comes back may bring another initialization segment. A player that asks for the part before it can know of that decodes
+    // it with the one it has: shaka 5.2 stood still for good.
+    let is_known = is_open && (rendition.edge.is_some() || snapshot.state == State::Live);
+    playlist.low_latency = Some(LowLatency {
+        part_target,
+        part_hold_back: part_target * PARTS_HELD_BACK,
+        hold_back: target_duration * TARGET_DURATIONS_HELD_BACK,
+        can_skip_until,
+        edge: edge.map(|edge| hls::Edge {
+            program_date_time: edge.program_date_time,
+            discontinuity: edge.discontinuity,
+            map: maps.uri(&edge.init),
+            parts: parts.of_edge(),
+        }),
+        hint: rendition.next_part().filter(|_| is_known).map(|(sequence, part)| Hint {
+            sequence,
+            part,
+            map: next_init.filter(is_new).and_then(|init| maps.uri(init)),
+        }),
+        reports: reports.as_slice(),
+    });
+    playlist.render(segments).ok()
+}
+
+/// One URI per initialization segment that a rendition names; a window holds few.
+struct Maps(Vec<(String, Uri)>);
+
+impl Maps {
+    fn of(rendition: &snapshot::CmafRendition) -> Option<Maps> {
+        let mut maps: Vec<(String, Uri)> = Vec::new();
+        let listed = rendition.listed.iter().map(|segment| &segment.init);
+        for init in listed.chain(rendition.edge.iter().map(|edge| &edge.init)) {
+            if !maps.iter().any(|(known, _)| *known == init.name_hash) {
+                maps.push((init.name_hash.clone(), Uri::new(init_name(init)).ok()?));
+            }
+        }
+        Some(Maps(maps))
+    }
+
+    fn uri(&self, init: &InitSegment) -> Option<&Uri> {
+        self.0.iter().find(|(hash, _)| *hash == init.name_hash).map(|(_, uri)| uri)
+    }
+}
+
+/// The parts that a playlist lists: those near its end, one behind the other.
+struct Parts {
+    parts: Vec<Part>,
+    /// Index of the first listed segment whose parts are listed.
+    first: usize,
+    /// Where each of these segments' parts end, and the edge's begin.
+    ends: Vec<usize>,
+}
+
+impl Parts {
+    fn of(cmaf: &Cmaf, rendition: &snapshot::CmafRendition) -> Parts {
+        let listed = &rendition.listed;
+        let limit = Duration::from_secs(u64::from(rendition.target_duration)) * TARGET_DURATIONS_IN_PARTS;
+        // From a segment's end to the live edge.
+        let edge = rendition.edge.iter().flat_map(|edge| &edge.parts);
+        let mut behind: Duration = edge.map(|part| span(part.duration)).sum();
+        let mut first = listed.len();
+        while let Some(segment) = first.checked_sub(1).and_then(|index| listed.get(index)) {
+            if cmaf.part_target.is_none() || behind >= limit {
+                break;
+            }
+            behind += span(segment.duration);
+            first -= 1;
+        }
+        let mut parts = Vec::new();
+        let mut ends = Vec::new();
+        let part = |part: &snapshot::Part| Part { duration: part.duration, independent: part.independent };
+        for segment in listed.iter().skip(first) {
+            parts.extend(segment.parts.iter().map(part));
+            ends.push(parts.len());
+        }
+        parts.extend(rendition.edge.iter().flat_map(|edge| &edge.parts).map(part));
+        Parts { parts, first, ends }
+    }
+
+    fn of_listed(&self, index: usize) -> &[Part] {
+        let Some(place) = index.checked_sub(self.first) else { return &[] };
+        let start = place.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied());
+        let range = start.zip(self.ends.get(place).copied());
+        range.and_then(|(start, end)| self.parts.get(start..end)).unwrap_or_default()
+    }
+
+    fn of_edge(&self) -> &[Part] {
+        self.parts.get(self.ends.last().copied().unwrap_or(0)..).unwrap_or_default()
+    }
+}
+
+/// How far the other rendition has come (8216bis 4.4.5.4).
+fn report(cmaf: &Cmaf, kind: TrackKind) -> Option<RenditionReport<'static>> {
+    static VIDEO: LazyLock<Option<Uri>> = LazyLock::new(|| Uri::new(format!("../{VIDEO_URI}")).ok());
+    static AUDIO: LazyLock<Option<Uri>> = LazyLock::new(|| Uri::new(format!("../{AUDIO_URI}")).ok());
+    let period = cmaf.periods.last()?;
+    let (other, uri, is_published) = match kind {
+        TrackKind::Video => (TrackKind::Audio, &AUDIO, period.tracks.audio.is_some()),
+        TrackKind::Audio => (TrackKind::Video, &VIDEO, period.tracks.video.is_some()),
     };
-    playlist.render(rendition.listed.iter().map(|segment| entry(segment.as_ref(), map(segment)))).ok()
+    let (last_msn, last_part) = cmaf.rendition(other).filter(|_| is_published)?.last_part()?;
+    Some(RenditionReport { uri: uri.as_ref()?, last_msn, last_part: Some(last_part) })
 }
 
 /// The initialization segment's name, beside the segments'.
-pub(crate) fn init_name(segment: &CmafSegment) -> String {
-    format!("init-{}.mp4", segment.init.name_hash)
+pub(crate) fn init_name(init: &InitSegment) -> String {
+    format!("init-{}.mp4", init.name_hash)
 }
 
 fn playlist<'a, S: Segment>(
@@ -89,7 +214,10 @@ pub(crate) fn cmaf_multivariant(snapshot: &Snapshot) -> Option<Vec<u8>> {
         (Some(a), Some(b)) => Some(Bandwidth { peak: a.peak + b.peak, average: a.average + b.average }),
         (a, b) => a.or(b),
     };
-    let bandwidth = sum(cmaf.video_bandwidth, cmaf.audio_bandwidth);
+    let bandwidth = sum(
+        cmaf.video_bandwidth.filter(|_| tracks.video.is_some()),
+        cmaf.audio_bandwidth.filter(|_| tracks.audio.is_some()),
+    );
     let uri = if tracks.video.is_some() { VIDEO_URI } else { AUDIO_URI };
     let mut variant = variant(snapshot, bandwidth, uri)?;
     let mut audio = Vec::new();

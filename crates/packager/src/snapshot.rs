@@ -101,18 +101,45 @@ pub struct CmafSegment {
     pub init: Arc<InitSegment>,
     /// The DASH Period that it belongs to, [`Period::id`].
     pub period: u64,
-    /// Chunks in order, each a `moof` and an `mdat`.
-    pub chunks: Vec<Bytes>,
+    /// What it consists of, in order.
+    pub parts: Vec<Part>,
+}
+
+/// A chunk of a CMAF segment, a `moof` and an `mdat`: what HLS lists as a part and DASH sends as it closes.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Sum of its samples' durations in the track's timescale.
+    pub duration: MediaTime,
+    /// Starts with an IDR picture, or is audio.
+    pub independent: bool,
+    /// The chunk.
+    pub payload: Bytes,
 }
 
 impl CmafSegment {
-    /// The whole segment. One chunk is handed out as it is; several are joined.
+    /// The whole segment as one copy. Its bytes are the parts', one behind the other.
     pub fn payload(&self) -> Bytes {
-        match self.chunks.as_slice() {
-            [chunk] => chunk.clone(),
-            chunks => Bytes::from(chunks.concat()),
-        }
+        Bytes::from(self.parts.iter().map(|part| part.payload.as_ref()).collect::<Vec<_>>().concat())
     }
+}
+
+/// The CMAF segment under construction: the parts that are complete.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    /// The number that the segment will bear.
+    pub sequence: u64,
+    /// `tfdt` of its first part in the track's timescale; `None` before that one.
+    pub start: Option<MediaTime>,
+    /// Wall clock of `start`.
+    pub program_date_time: WallTime,
+    /// It comes after a break in timeline or configuration.
+    pub discontinuity: bool,
+    /// The initialization segment that it is decoded with.
+    pub init: Arc<InitSegment>,
+    /// The DASH Period that it belongs to, [`Period::id`].
+    pub period: u64,
+    /// What is complete of it, in order.
+    pub parts: Vec<Part>,
 }
 
 macro_rules! segment {
@@ -141,7 +168,11 @@ macro_rules! segment {
 }
 
 segment!(TsSegment, |segment: &TsSegment| segment.payload.len() as u64);
-segment!(CmafSegment, |segment: &CmafSegment| segment.chunks.iter().map(|chunk| chunk.len() as u64).sum());
+segment!(CmafSegment, |segment: &CmafSegment| segment
+    .parts
+    .iter()
+    .map(|part| part.payload.len() as u64)
+    .sum());
 
 /// A rendition: what its media playlist lists, and what is kept beyond that.
 #[derive(Debug, Clone)]
@@ -165,8 +196,54 @@ impl<S> Default for Rendition<S> {
 /// A rendition of MPEG-TS segments, all tracks in one.
 pub type TsRendition = Rendition<TsSegment>;
 
-/// A rendition of CMAF segments, one track.
-pub type CmafRendition = Rendition<CmafSegment>;
+/// A rendition of CMAF segments, one track: complete segments, and the one under construction.
+#[derive(Debug, Clone, Default)]
+pub struct CmafRendition {
+    /// Complete segments.
+    pub window: Arc<Rendition<CmafSegment>>,
+    /// The segment under construction; `None` while nothing is published.
+    pub edge: Option<Edge>,
+    /// Rises with each part and each segment.
+    pub revision: u64,
+}
+
+impl std::ops::Deref for CmafRendition {
+    type Target = Rendition<CmafSegment>;
+
+    fn deref(&self) -> &Rendition<CmafSegment> {
+        &self.window
+    }
+}
+
+impl CmafRendition {
+    /// Number and part of what comes next: the part that is being made.
+    pub fn next_part(&self) -> Option<(u64, u32)> {
+        match &self.edge {
+            Some(edge) => Some((edge.sequence, u32::try_from(edge.parts.len()).ok()?)),
+            None => Some((self.last_sequence()?.checked_add(1)?, 0)),
+        }
+    }
+
+    /// Number and part of the newest part that can be fetched.
+    pub fn last_part(&self) -> Option<(u64, u32)> {
+        let last = |parts: &[Part]| u32::try_from(parts.len().checked_sub(1)?).ok();
+        if let Some(edge) = &self.edge
+            && let Some(part) = last(&edge.parts)
+        {
+            return Some((edge.sequence, part));
+        }
+        let newest = self.listed.last()?;
+        Some((newest.sequence, last(&newest.parts)?))
+    }
+
+    /// The parts of segment `sequence`, complete or under construction, if it can be fetched.
+    pub fn parts(&self, sequence: u64) -> Option<&[Part]> {
+        match &self.edge {
+            Some(edge) if edge.sequence == sequence => Some(&edge.parts),
+            _ => self.segment(sequence).map(|segment| segment.parts.as_slice()),
+        }
+    }
+}
 
 impl<S: Segment> Rendition<S> {
     /// The segment of that number, listed or retained.
@@ -185,11 +262,10 @@ impl<S: Segment> Rendition<S> {
     }
 }
 
-/// Numbers are consecutive within a list, so a look-up is a subtraction.
+/// Numbers rise; what is retained of a track that was away skips some.
 fn find<S: Segment>(segments: &[Arc<S>], sequence: u64) -> Option<&Arc<S>> {
-    let first = segments.first()?.sequence();
-    let index = usize::try_from(sequence.checked_sub(first)?).ok()?;
-    segments.get(index).filter(|segment| segment.sequence() == sequence)
+    let index = segments.binary_search_by_key(&sequence, |segment| segment.sequence()).ok()?;
+    segments.get(index)
 }
 
 /// Encoders lie about their rate (codecs.md 1.6): within 2 % of what was measured they are believed.
@@ -211,6 +287,19 @@ pub struct Period {
     pub tracks: Tracks,
     /// The period whose timeline and configuration it continues.
     pub continues: Option<u64>,
+    /// Whether its segments' numbers follow from the time.
+    pub cadence: Cadence,
+}
+
+/// How evenly a Period is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cadence {
+    /// No segment of it is complete.
+    Unknown,
+    /// Each segment begins about so many 90 kHz ticks after the one before.
+    Regular(u64),
+    /// A segment began too far from where it would have to.
+    Irregular,
 }
 
 /// The CMAF packaging: one rendition per track, from the same cuts.
@@ -234,6 +323,12 @@ pub struct Cmaf {
     pub window: Duration,
     /// Wall clock when what is listed here last changed: MPD@publishTime.
     pub published_at: WallTime,
+    /// Below this number every track's segments are complete: sound ends a few frames later than its picture.
+    pub complete_below: u64,
+    /// The same for the MPD of low latency, which lists no segments.
+    pub low_latency_published_at: WallTime,
+    /// EXT-X-PART-INF:PART-TARGET, once it is settled: no part is longer. `None` also where no parts are made.
+    pub part_target: Option<Duration>,
 }
 
 impl Cmaf {
@@ -276,7 +371,7 @@ pub struct Snapshot {
     /// Wall clock when this version was made.
     pub published_at: WallTime,
     /// MPEG-TS rendition, when that packaging is switched on.
-    pub ts: Option<TsRendition>,
+    pub ts: Option<Arc<TsRendition>>,
     /// CMAF renditions, when that packaging is switched on.
     pub cmaf: Option<Cmaf>,
 }
@@ -294,8 +389,9 @@ impl Snapshot {
             let ms = |segment: &Arc<S>| segment.duration().millis().max(0).unsigned_abs();
             Duration::from_millis(rendition.listed.iter().map(ms).sum())
         }
-        let cmaf = self.cmaf.iter().flat_map(Cmaf::renditions).map(listed).max();
-        self.ts.as_ref().map(listed).max(cmaf).unwrap_or_default()
+        let cmaf =
+            self.cmaf.iter().flat_map(Cmaf::renditions).map(|rendition| listed(&rendition.window)).max();
+        self.ts.as_deref().map(listed).max(cmaf).unwrap_or_default()
     }
 
     /// EXT-X-TARGETDURATION in seconds, equal in all renditions.
@@ -319,7 +415,13 @@ impl Snapshot {
 
     /// The media playlist of a CMAF track, rendered anew; `None` while nothing is listed.
     pub fn cmaf_media_playlist(&self, kind: TrackKind) -> Option<Vec<u8>> {
-        playlist::cmaf_media(self, kind)
+        playlist::cmaf_media(self, kind, false)
+    }
+
+    /// The delta update of a CMAF track's media playlist (8216bis 6.2.5.1), rendered anew: whole where there is nothing to leave
+    /// out; `None` while nothing is listed.
+    pub fn cmaf_delta_update(&self, kind: TrackKind) -> Option<Vec<u8>> {
+        playlist::cmaf_media(self, kind, true)
     }
 
     /// The multivariant playlist of the CMAF packaging, rendered anew; `None` while nothing is listed.
@@ -332,6 +434,18 @@ impl Snapshot {
         mpd::mpd(self, utc_timing)
     }
 
+    /// The MPD of low latency, whose segments can be asked for while they are under construction, rendered anew; `None` while
+    /// nothing is listed, and where segments are not regular enough to number themselves by time.
+    pub fn low_latency_mpd(&self, utc_timing: Option<&str>) -> Option<Vec<u8>> {
+        mpd::low_latency_mpd(self, utc_timing)
+    }
+
+    /// Whether low-latency DASH can't be offered now, because keyframes don't come regularly.
+    pub fn is_irregular(&self) -> bool {
+        let period = self.cmaf.as_ref().and_then(|cmaf| cmaf.periods.last());
+        period.is_some_and(|period| period.cadence == Cadence::Irregular)
+    }
+
     /// Frames per second as a fraction: what the bitstream states where the measurement agrees, else the measurement.
     pub fn frame_rate(&self) -> Option<(u32, u32)> {
         let measured = self.frame_rate_millihertz?;
@@ -341,8 +455,9 @@ impl Snapshot {
 
     /// Bytes of media held by all renditions.
     pub fn size_bytes(&self) -> u64 {
-        let ts = self.ts.as_ref().map_or(0, TsRendition::size_bytes);
-        let cmaf: u64 = self.cmaf.iter().flat_map(Cmaf::renditions).map(CmafRendition::size_bytes).sum();
+        let ts = self.ts.as_ref().map_or(0, |ts| ts.size_bytes());
+        let cmaf: u64 =
+            self.cmaf.iter().flat_map(Cmaf::renditions).map(|rendition| rendition.window.size_bytes()).sum();
         ts + cmaf
     }
 }

@@ -11,8 +11,13 @@ const TICKS_PER_MS: i64 = 90;
 /// A stamp this far behind its track's expected time is a new time base; less is repaired in place (rtmp.md 5.5).
 const BACKWARD_JUMP: i64 = 500 * TICKS_PER_MS;
 
-/// A stamp this far ahead of its track's expected time is a new time base; less is a hole in the media (rtmp.md 5.5).
+/// A track's first stamp this far from the other track is in another time base (rtmp.md 5.5).
 const FORWARD_JUMP: i64 = 10_000 * TICKS_PER_MS;
+
+/// A stamp further ahead than this is a hole in its track only where the other track has media there; where neither has, the
+/// publisher paused, and its media goes on without a hole: players would wait one out, or stand still before it. Pictures may
+/// be seconds apart in a stream that has no sound.
+const PAUSE: i64 = 3_000 * TICKS_PER_MS;
 
 /// How near a stamp must be to its expected time under a changed time base for the base to count as confirmed.
 const BASE_TOLERANCE: i64 = 500 * TICKS_PER_MS;
@@ -35,7 +40,7 @@ pub struct Repairs {
     pub pts_before_dts: u64,
     /// A stray stamp was replaced by the expected time.
     pub outliers: u64,
-    /// A jump persisted: the new time base was accepted and joined on without a hole.
+    /// A jump or a pause of all tracks persisted: the new time base was accepted and joined on without a hole.
     pub rebased: u64,
     /// The audio sample clock lagged its stamps beyond the tolerance and was moved forward to them.
     pub audio_reanchored: u64,
@@ -222,17 +227,30 @@ impl Timeline {
     /// Session time to media time for one track, deciding between the bases that are known.
     fn based(&mut self, kind: TrackKind, raw: i64) -> i64 {
         let shared = self.offset.unwrap_or(0);
-        let track = match kind {
-            TrackKind::Video => &mut self.video,
-            TrackKind::Audio => &mut self.audio,
+        let (track, other) = match kind {
+            TrackKind::Video => (&mut self.video, &self.audio),
+            TrackKind::Audio => (&mut self.audio, &self.video),
         };
         let (Some(offset), Some(expected)) = (track.offset, track.expected()) else {
-            track.offset = Some(shared);
-            return raw.saturating_add(shared);
+            let media = raw.saturating_add(shared);
+            // A track's first stamp that lies hours from the other track is in another time base, or a stray.
+            let place = match other.expected().filter(|_| other.offset.is_some()) {
+                Some(there) if media.saturating_sub(there).abs() > FORWARD_JUMP => {
+                    self.repairs.outliers += 1;
+                    there
+                }
+                _ => media,
+            };
+            track.offset = Some(place.saturating_sub(raw));
+            return place;
         };
         let media = raw.saturating_add(offset);
         let ahead = media.saturating_sub(expected);
-        if (-BACKWARD_JUMP..=FORWARD_JUMP).contains(&ahead) {
+        let other_is_there = other.offset.is_some()
+            && other.expected().is_some_and(|there| media.saturating_sub(there) <= PAUSE);
+        // However long it was away: placed anywhere else it would be out of step with the other for good.
+        let forward = if other_is_there { i64::MAX } else { PAUSE };
+        if (-BACKWARD_JUMP..=forward).contains(&ahead) {
             track.candidate = None;
             return media;
         }
@@ -243,7 +261,12 @@ impl Timeline {
             track.candidate = None;
             return raw.saturating_add(shared);
         }
-        if let Some(candidate) = track.candidate.filter(|candidate| near(*candidate)) {
+        // Pictures may be further apart than bases: one in two seconds is a camera of a car park.
+        let in_line = |base: i64| {
+            let ahead = raw.saturating_add(base).saturating_sub(expected);
+            (-BASE_TOLERANCE..=PAUSE).contains(&ahead)
+        };
+        if let Some(candidate) = track.candidate.filter(|candidate| in_line(*candidate)) {
             track.offset = Some(candidate);
             track.candidate = None;
             self.offset = Some(candidate);
@@ -334,7 +357,21 @@ mod tests {
                 vec![0, 40, 80, 120, 160],
                 Repairs { outliers: 1, rebased: 1, ..none },
             ),
-            ("a pause of 5 s is a hole", vec![0, 40, 5_040, 5_080], vec![0, 40, 5_040, 5_080], none),
+            ("a pause of 2 s is a hole", vec![0, 40, 2_040, 2_080], vec![0, 40, 2_040, 2_080], none),
+            (
+                "a pause of 5 s is none",
+                vec![0, 40, 5_040, 5_080],
+                vec![0, 40, 80, 120],
+                Repairs { outliers: 1, rebased: 1, ..none },
+            ),
+            ("a picture each second", vec![0, 1_000, 2_000, 3_000], vec![0, 1_000, 2_000, 3_000], none),
+            ("one in three seconds", vec![0, 3_000, 6_000], vec![0, 3_000, 6_000], none),
+            (
+                "a forward jump of pictures two seconds apart",
+                vec![0, 2_000, 3_604_000, 3_606_000, 3_608_000],
+                vec![0, 2_000, 2_033, 4_033, 6_033],
+                Repairs { outliers: 1, rebased: 1, ..none },
+            ),
             (
                 "equal and slightly earlier stamps move on by a tick",
                 vec![0, 40, 40, 30, 80],

@@ -1,10 +1,12 @@
 //! The MPEG-TS packaging: one muxer, the segment under construction, and the window of finished ones.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use headwater_media::{MediaTime, Sample, Timescale, TrackKind, WallTime};
 use headwater_mpegts as mpegts;
 
 use crate::Clock;
+use crate::held::tracked;
 use crate::snapshot::{Tracks, TsRendition, TsSegment};
 use crate::window::{Numbering, Window};
 
@@ -103,6 +105,7 @@ impl TsPackaging {
         let size = payload.len();
         // A tenth above the last one, so that a segment of the usual size needs no second allocation.
         self.size_expected = size + size / 10;
+        let (payload, alive) = tracked(payload);
         let segment = TsSegment {
             sequence: running.sequence,
             start: MediaTime::new(running.start, Timescale::MPEG),
@@ -110,17 +113,27 @@ impl TsPackaging {
             program_date_time: date,
             discontinuity: running.discontinuity,
             independent: running.independent,
-            payload: Bytes::from(payload),
+            payload,
         };
-        self.window.push(segment, target_duration, clock.now);
+        self.window.push(segment, alive);
+        self.window.slide_to(self.window.due_first(target_duration), clock.now);
         Some(size)
+    }
+
+    /// Bytes of media: what is listed and retained, and the segment under construction.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.window.size_bytes().saturating_add(self.buffer.len() as u64)
+    }
+
+    pub(crate) fn window(&self) -> &Window<TsSegment> {
+        &self.window
     }
 
     pub(crate) fn window_mut(&mut self) -> &mut Window<TsSegment> {
         &mut self.window
     }
 
-    pub(crate) fn rendition(&self, target_duration: u32) -> TsRendition {
+    pub(crate) fn rendition(&self, target_duration: u32) -> Arc<TsRendition> {
         self.window.rendition(target_duration)
     }
 

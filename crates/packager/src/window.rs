@@ -1,15 +1,21 @@
 //! Numbers, the listed window and what is kept beyond it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use headwater_media::MediaTime;
 
+use crate::held::{Alive, Departed};
 use crate::snapshot::{Rendition, Segment};
 
 /// A playlist always lists at least this many target durations (8216bis 6.2.2).
 const TARGET_DURATIONS_LISTED_MIN: u64 = 3;
+
+/// A list may fall short of its length by this. Segments of sound end with whole frames (128 ms at most: AAC-LC at 8 kHz), so the same
+/// number of them is a frame too short at times. A list that waits for one more then moves on by two at once after it, and ffmpeg,
+/// which reads a list from its oldest segment on, loses the one between.
+const SHORT_MAX: Duration = Duration::from_millis(150);
 
 /// Where a stream's numbers start. The caller knows what the name has used before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +34,21 @@ pub(crate) struct Window<S> {
     length: Duration,
     next_sequence: u64,
     discontinuity_sequence: u64,
-    listed: VecDeque<Arc<S>>,
+    listed: VecDeque<Kept<S>>,
     /// Delisted segments with the time from which nobody may count on them.
-    retained: VecDeque<(Arc<S>, Duration)>,
+    retained: VecDeque<(Kept<S>, Duration)>,
+    /// Sum over both.
+    size_bytes: u64,
+    departed: Departed,
+    /// What readers see, until it changes: of ten versions nine are about a part alone.
+    view: OnceLock<Arc<Rendition<S>>>,
+}
+
+/// A segment, and what tells whether its bytes are held by anybody.
+#[derive(Debug)]
+struct Kept<S> {
+    segment: Arc<S>,
+    alive: Alive,
 }
 
 impl<S: Segment> Window<S> {
@@ -41,72 +59,170 @@ impl<S: Segment> Window<S> {
             discontinuity_sequence: numbering.discontinuity_sequence,
             listed: VecDeque::new(),
             retained: VecDeque::new(),
+            size_bytes: 0,
+            departed: Departed::default(),
+            view: OnceLock::new(),
         }
     }
 
     /// The oldest listed segment.
     pub(crate) fn first_listed(&self) -> Option<&Arc<S>> {
-        self.listed.front()
+        self.listed.front().map(|kept| &kept.segment)
     }
 
-    /// Lists a segment that bears the next number, delists what no longer belongs, forgets what has been kept long enough.
-    pub(crate) fn push(&mut self, segment: S, target_duration: u32, now: Duration) {
+    /// Lists a segment that bears the next number. [`Window::slide_to`] belongs after it.
+    pub(crate) fn push(&mut self, segment: S, alive: Alive) {
         debug_assert_eq!(segment.sequence(), self.next_sequence, "numbers count by one");
-        self.next_sequence = self.next_sequence.saturating_add(1);
-        self.listed.push_back(Arc::new(segment));
-        let least = Duration::from_secs(u64::from(target_duration) * TARGET_DURATIONS_LISTED_MIN);
-        let keep = self.length.max(least);
-        let mut total: Duration = self.listed.iter().map(|segment| span(segment.duration())).sum();
-        while let Some(first) = self.listed.front() {
-            let rest = total.saturating_sub(span(first.duration()));
+        self.view.take();
+        self.next_sequence = segment.sequence().saturating_add(1);
+        self.size_bytes = self.size_bytes.saturating_add(segment.size_bytes());
+        self.listed.push_back(Kept { segment: Arc::new(segment), alive });
+    }
+
+    /// The number of the first segment that still belongs to the list.
+    pub(crate) fn due_first(&self, target_duration: u32) -> u64 {
+        self.first_that_leaves(self.length.saturating_sub(SHORT_MAX).max(least_listed(target_duration)))
+    }
+
+    /// The number of the first segment that the list can't do without (8216bis 6.2.2), however short of memory the stream is.
+    pub(crate) fn least_first(&self, target_duration: u32) -> u64 {
+        self.first_that_leaves(least_listed(target_duration))
+    }
+
+    /// The number of the first segment without which less than `keep` would be listed.
+    fn first_that_leaves(&self, keep: Duration) -> u64 {
+        let mut rest = self.total();
+        for kept in &self.listed {
+            rest = rest.saturating_sub(span(kept.segment.duration()));
             if rest < keep {
-                break;
+                return kept.segment.sequence();
             }
-            self.delist_first(now, total);
-            total = rest;
+        }
+        self.next_sequence
+    }
+
+    /// Delists what lies before `first`, forgets what has been kept long enough.
+    pub(crate) fn slide_to(&mut self, first: u64, now: Duration) {
+        while self.listed.front().is_some_and(|kept| kept.segment.sequence() < first) {
+            self.delist_first(now, self.total());
         }
         self.forget(now);
     }
 
+    /// How much is listed.
+    pub(crate) fn total(&self) -> Duration {
+        self.total_below(u64::MAX)
+    }
+
+    /// How much is listed of what lies before number `below`.
+    pub(crate) fn total_below(&self, below: u64) -> Duration {
+        let before = self.listed.iter().take_while(|kept| kept.segment.sequence() < below);
+        before.map(|kept| span(kept.segment.duration())).sum()
+    }
+
+    /// Bytes of media, listed and retained.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// What has left and may still be held.
+    pub(crate) fn departed(&mut self) -> &mut Departed {
+        &mut self.departed
+    }
+
+    /// As [`Window::departed`], for a look at its bound.
+    pub(crate) fn departed_bytes_max(&self) -> u64 {
+        self.departed.bytes_max()
+    }
+
+    /// The number of the oldest retained segment.
+    pub(crate) fn first_retained(&self) -> Option<u64> {
+        self.retained.front().map(|(kept, _)| kept.segment.sequence())
+    }
+
+    /// Drops retained segments up to that number before their time. Returns how many.
+    pub(crate) fn evict(&mut self, sequence: u64) -> u64 {
+        let mut evicted = 0;
+        while self.retained.front().is_some_and(|(kept, _)| kept.segment.sequence() <= sequence) {
+            self.drop_first_retained();
+            evicted += 1;
+        }
+        evicted
+    }
+
     /// Delists everything (a new publication must not start with the pictures of the one before); it stays fetchable.
     pub(crate) fn delist_all(&mut self, now: Duration) {
-        let total = self.listed.iter().map(|segment| span(segment.duration())).sum();
+        let total = self.total();
         while !self.listed.is_empty() {
             self.delist_first(now, total);
         }
     }
 
+    /// The track was away: its numbers go on elsewhere, and a list can't skip any.
+    pub(crate) fn resume(&mut self, numbering: Numbering, now: Duration) {
+        self.delist_all(now);
+        self.view.take();
+        self.next_sequence = numbering.media_sequence;
+        self.discontinuity_sequence = numbering.discontinuity_sequence;
+    }
+
     /// Drops retained segments whose time is over (8216bis 6.2.2).
     pub(crate) fn forget(&mut self, now: Duration) {
         while self.retained.front().is_some_and(|(_, until)| *until <= now) {
-            self.retained.pop_front();
+            self.drop_first_retained();
         }
+        // Once per segment, so that the list of what has left stays as long as what is held.
+        self.departed.sweep();
+    }
+
+    fn drop_first_retained(&mut self) {
+        let Some((Kept { segment, alive }, _)) = self.retained.pop_front() else { return };
+        self.view.take();
+        let (sequence, size_bytes) = (segment.sequence(), segment.size_bytes());
+        self.size_bytes = self.size_bytes.saturating_sub(size_bytes);
+        self.departed.push(sequence, size_bytes, alive);
     }
 
     /// What readers see.
-    pub(crate) fn rendition(&self, target_duration: u32) -> Rendition<S> {
+    pub(crate) fn rendition(&self, target_duration: u32) -> Arc<Rendition<S>> {
+        let seen = self.view.get_or_init(|| Arc::new(self.looked_at(target_duration)));
+        if seen.target_duration == target_duration {
+            return Arc::clone(seen);
+        }
+        // Before anything is listed it may still change.
+        Arc::new(self.looked_at(target_duration))
+    }
+
+    fn looked_at(&self, target_duration: u32) -> Rendition<S> {
         Rendition {
             target_duration,
             discontinuity_sequence: self.discontinuity_sequence,
-            listed: self.listed.iter().cloned().collect(),
-            retained: self.retained.iter().map(|(segment, _)| Arc::clone(segment)).collect(),
+            listed: self.listed.iter().map(|kept| Arc::clone(&kept.segment)).collect(),
+            retained: self.retained.iter().map(|(kept, _)| Arc::clone(&kept.segment)).collect(),
         }
     }
 
     fn delist_first(&mut self, now: Duration, playlist: Duration) {
         let Some(first) = self.listed.pop_front() else { return };
-        if first.discontinuity() {
+        self.view.take();
+        if first.segment.discontinuity() {
             // The tag line leaves with its segment (8216bis 4.4.3.3).
             self.discontinuity_sequence = self.discontinuity_sequence.saturating_add(1);
         }
         // A removed segment stays available for its own duration plus that of the longest playlist that listed it (8216bis 6.2.2).
-        let until = now.saturating_add(span(first.duration())).saturating_add(playlist);
+        let until = now.saturating_add(span(first.segment.duration())).saturating_add(playlist);
         self.retained.push_back((first, until));
     }
 }
 
+/// What a playlist lists at least (8216bis 6.2.2).
+fn least_listed(target_duration: u32) -> Duration {
+    Duration::from_secs(u64::from(target_duration) * TARGET_DURATIONS_LISTED_MIN)
+}
+
 /// A non-negative media span as a duration.
-fn span(duration: MediaTime) -> Duration {
+/// A length of media as a duration.
+pub(crate) fn span(duration: MediaTime) -> Duration {
     Duration::from_millis(duration.millis().max(0).unsigned_abs())
 }
 
@@ -119,16 +235,21 @@ mod tests {
     use crate::snapshot::TsSegment;
 
     fn push(window: &mut Window<TsSegment>, seconds: i64, discontinuity: bool, now: u64) {
+        push_lasting(window, MediaTime::new(seconds * 90_000, Timescale::MPEG), discontinuity, now);
+    }
+
+    fn push_lasting(window: &mut Window<TsSegment>, duration: MediaTime, discontinuity: bool, now: u64) {
         let segment = TsSegment {
             sequence: window.next_sequence,
             start: MediaTime::new(0, Timescale::MPEG),
-            duration: MediaTime::new(seconds * 90_000, Timescale::MPEG),
+            duration,
             program_date_time: WallTime::from_unix_millis(0),
             discontinuity,
             independent: true,
             payload: Bytes::from_static(b"ts"),
         };
-        window.push(segment, 2, Duration::from_secs(now));
+        window.push(segment, Alive::default());
+        window.slide_to(window.due_first(2), Duration::from_secs(now));
     }
 
     fn window(seconds: u64) -> Window<TsSegment> {
@@ -151,6 +272,25 @@ mod tests {
         assert_eq!(rendition.retained.last().unwrap().sequence, 129);
         assert!(rendition.segment(118).is_some() && rendition.segment(117).is_none());
         assert!(rendition.segment(139).is_some() && rendition.segment(140).is_none());
+    }
+
+    /// Sound of 2 s pictures at 48 kHz: 93 or 94 frames of 1,024 samples.
+    #[test]
+    fn moves_on_by_one_while_segments_are_a_frame_longer_or_shorter() {
+        let mut window = window(20);
+        let mut firsts = Vec::new();
+        for index in 0..40_u64 {
+            let frames = |cut: u64| (cut * 2 * 48_000).div_ceil(1_024);
+            let samples = i64::try_from((frames(index + 1) - frames(index)) * 1_024).unwrap();
+            push_lasting(
+                &mut window,
+                MediaTime::new(samples, Timescale::new(48_000).unwrap()),
+                false,
+                index * 2,
+            );
+            firsts.push(window.first_listed().unwrap().sequence);
+        }
+        assert_eq!(firsts[10..], (101..=130).collect::<Vec<u64>>());
     }
 
     #[test]

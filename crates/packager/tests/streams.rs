@@ -1,221 +1,17 @@
 //! Whole streams in virtual time: real clips in, playlists and segments out, read back by readers nobody here wrote.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod world;
+
 use std::time::Duration;
 
-use bytes::Bytes;
-use headwater_flv::{Demuxer, FlvReader, Tag, TagKind};
+use headwater_flv::{Demuxer, Tag, TagKind};
 use headwater_manifest::dash::check::Checker as MpdChecker;
 use headwater_manifest::hls::check::{Checker, Severity};
-use headwater_media::{Cause, Event, TrackKind, WallTime};
-use headwater_packager::{Clock, CmafSegment, Config, Numbering, Packager, Snapshot, State, TsSegment};
-use headwater_testkit::{fidelity, flv, fmp4, ts};
+use headwater_media::{Cause, TrackId, TrackKind, WallTime};
+use headwater_packager::{Clock, Config, Numbering, Packager, Placed, State};
+use headwater_testkit::{fidelity, flv};
 
-/// 2026-01-31T12:00:00Z.
-const START_MS: i64 = 1_769_860_800_000;
-
-fn clip(name: &str) -> Vec<u8> {
-    let path = format!("{}/../../sample-media/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-fn tags(file: Vec<u8>) -> Vec<Tag> {
-    FlvReader::new(Bytes::from(file)).unwrap().map(Result::unwrap).collect()
-}
-
-/// A publisher, a packager and a reader that follows every version, in virtual time.
-struct World {
-    packager: Packager,
-    demuxer: Demuxer,
-    now: Duration,
-    /// Everything that was ever listed, by number.
-    segments: BTreeMap<u64, Arc<TsSegment>>,
-    /// The same of either CMAF track.
-    cmaf: [BTreeMap<u64, Arc<CmafSegment>>; 2],
-    snapshot: Option<Arc<Snapshot>>,
-    checker: Checker,
-    cmaf_checkers: [Checker; 2],
-    mpd_checker: MpdChecker,
-    findings: Vec<String>,
-    /// The publisher was away: that nothing new came is no finding.
-    away: bool,
-}
-
-const KINDS: [TrackKind; 2] = [TrackKind::Video, TrackKind::Audio];
-
-impl World {
-    fn new(config: &Config) -> World {
-        World::resumed(
-            config,
-            Numbering { media_sequence: 1_769_860_800, discontinuity_sequence: 5, resumed: false },
-        )
-    }
-
-    fn resumed(config: &Config, numbering: Numbering) -> World {
-        World {
-            packager: Packager::new(config, numbering),
-            demuxer: Demuxer::new(),
-            now: Duration::ZERO,
-            segments: BTreeMap::new(),
-            cmaf: Default::default(),
-            snapshot: None,
-            checker: Checker::new("ts/media.m3u8"),
-            cmaf_checkers: KINDS.map(|kind| Checker::new(&format!("{kind}/media.m3u8"))),
-            mpd_checker: MpdChecker::new(),
-            findings: Vec::new(),
-            away: false,
-        }
-    }
-
-    fn clock(&self) -> Clock {
-        let elapsed = i64::try_from(self.now.as_millis()).unwrap();
-        Clock { now: self.now, wall: WallTime::from_unix_millis(START_MS + elapsed) }
-    }
-
-    fn begin(&mut self) {
-        self.demuxer = Demuxer::new();
-        self.packager.begin_session(self.clock());
-        self.follow();
-    }
-
-    /// Publishes tags in real time, their stamps moved by `shift_ms`, from `self.now` on.
-    fn publish<'a>(&mut self, tags: impl Iterator<Item = &'a Tag>, shift_ms: u32) {
-        let start = self.now;
-        let mut events = Vec::new();
-        for tag in tags {
-            self.now = start + Duration::from_millis(u64::from(tag.timestamp_ms));
-            let stamp = tag.timestamp_ms.wrapping_add(shift_ms);
-            let body = tag.body.clone();
-            match tag.kind {
-                TagKind::Audio => self.demuxer.audio(stamp, body, &mut events),
-                TagKind::Video => self.demuxer.video(stamp, body, &mut events),
-                TagKind::Data => self.demuxer.data(stamp, body, &mut events),
-            }
-            .unwrap();
-            for event in events.drain(..) {
-                self.push(event);
-            }
-        }
-    }
-
-    fn push(&mut self, event: Event) {
-        self.packager.push(event, self.clock()).unwrap();
-        self.packager.check_invariants();
-        self.follow();
-    }
-
-    fn end(&mut self, cause: Cause) {
-        self.packager.end_session(cause, self.clock());
-        self.packager.check_invariants();
-        self.follow();
-    }
-
-    /// What a reader does: every version of the playlist through the checker, every segment kept once.
-    fn follow(&mut self) {
-        let Some(snapshot) = self.packager.poll_snapshot(self.clock().wall) else { return };
-        if let Some(before) = &self.snapshot {
-            assert_eq!(snapshot.version, before.version + 1);
-        }
-        let ts = snapshot.ts.as_ref().unwrap();
-        for segment in ts.retained.iter().chain(&ts.listed) {
-            let known = self.segments.entry(segment.sequence).or_insert_with(|| Arc::clone(segment));
-            assert!(Arc::ptr_eq(known, segment), "segment {} has changed", segment.sequence);
-        }
-        if let Some(text) = snapshot.media_playlist() {
-            let (rest, _) = m3u8_rs::parse_media_playlist(&text).expect("m3u8-rs reads it");
-            assert!(rest.is_empty());
-            let text = String::from_utf8(text).unwrap();
-            let received = i64::try_from(self.now.as_millis()).unwrap();
-            for finding in self.checker.observe(&text, received) {
-                if finding.severity == Severity::Error
-                    && !(self.away && finding.message.starts_with("nothing new"))
-                {
-                    self.findings.push(format!("at {:?}: {finding:?}\n{text}", self.now));
-                }
-            }
-        }
-        self.follow_cmaf(&snapshot);
-        self.snapshot = Some(snapshot);
-    }
-
-    fn follow_cmaf(&mut self, snapshot: &Snapshot) {
-        let Some(cmaf) = &snapshot.cmaf else { return };
-        let received = i64::try_from(self.now.as_millis()).unwrap();
-        for (index, kind) in KINDS.into_iter().enumerate() {
-            let Some(rendition) = cmaf.rendition(kind) else { continue };
-            for segment in rendition.retained.iter().chain(&rendition.listed) {
-                let known = self.cmaf[index].entry(segment.sequence).or_insert_with(|| Arc::clone(segment));
-                assert!(Arc::ptr_eq(known, segment), "{kind} segment {} has changed", segment.sequence);
-                assert!(cmaf.inits.iter().any(|init| init.name_hash == segment.init.name_hash));
-            }
-            let Some(text) = snapshot.cmaf_media_playlist(kind) else { continue };
-            m3u8_rs::parse_media_playlist(&text).expect("m3u8-rs reads it");
-            let text = String::from_utf8(text).unwrap();
-            for finding in self.cmaf_checkers[index].observe(&text, received) {
-                if finding.severity == Severity::Error
-                    && !(self.away && finding.message.starts_with("nothing new"))
-                {
-                    self.findings.push(format!("{kind} at {:?}: {finding:?}\n{text}", self.now));
-                }
-            }
-        }
-        let Some(text) = snapshot.mpd(Some("http://localhost/time")) else { return };
-        let text = String::from_utf8(text).unwrap();
-        for finding in self.mpd_checker.observe(&text, Some(self.clock().wall)) {
-            if finding.severity == headwater_manifest::dash::check::Severity::Error {
-                self.findings.push(format!("MPD at {:?}: {finding:?}\n{text}", self.now));
-            }
-        }
-    }
-
-    /// What a reader nobody here wrote makes of a CMAF track.
-    fn cmaf_report(&self, kind: TrackKind) -> Option<fmp4::Fmp4Report> {
-        let segments = &self.cmaf[usize::from(kind == TrackKind::Audio)];
-        let mut reader = fmp4::Fmp4Reader::new();
-        let mut init = String::new();
-        for segment in segments.values() {
-            if segment.discontinuity {
-                reader.discontinuity();
-            }
-            if segment.init.name_hash != init {
-                init.clone_from(&segment.init.name_hash);
-                reader.init(&segment.init.bytes);
-            }
-            reader.segment(&segment.payload());
-        }
-        (!segments.is_empty()).then(|| reader.finish())
-    }
-
-    fn report(&self) -> ts::TsReport {
-        let mut reader = ts::TsReader::new();
-        for segment in self.segments.values() {
-            if segment.discontinuity {
-                reader.discontinuity();
-            }
-            reader.segment(&segment.payload);
-        }
-        reader.finish()
-    }
-
-    fn snapshot(&self) -> &Snapshot {
-        self.snapshot.as_ref().unwrap()
-    }
-
-    fn assert_clean(&self) {
-        assert!(self.findings.is_empty(), "{}", self.findings.join("\n"));
-        let report = self.report();
-        assert!(report.findings.is_empty(), "{:#?}", report.findings);
-        for kind in KINDS {
-            let findings = self.cmaf_report(kind).map_or_else(Vec::new, |report| report.findings);
-            assert!(findings.is_empty(), "{kind}: {findings:#?}");
-        }
-    }
-
-    fn durations_ms(&self) -> Vec<i64> {
-        self.segments.values().map(|segment| segment.duration.millis()).collect()
-    }
-}
+use world::{KINDS, START_MS, World, clip, tags};
 
 #[test]
 fn every_access_unit_arrives_once_and_in_sync() {
@@ -403,6 +199,7 @@ fn an_ended_stream_says_so_and_a_new_publication_starts_clean() {
     world.checker = Checker::new("ts/media.m3u8");
     world.cmaf_checkers = KINDS.map(|kind| Checker::new(&format!("{kind}/media.m3u8")));
     world.mpd_checker = MpdChecker::new();
+    world.low_latency_checker = MpdChecker::new();
     world.begin();
     assert_eq!(world.snapshot().state, State::Starting);
     assert!(!world.snapshot().is_playable(), "the pictures of the last publication are not shown again");
@@ -454,4 +251,139 @@ fn pacing_knows_how_far_ahead_the_media_is() {
     assert!(real_time < Duration::from_millis(200), "{real_time:?}");
     let burst = world.packager.ahead(Duration::from_secs(1));
     assert!((Duration::from_secs(14)..Duration::from_secs(16)).contains(&burst), "{burst:?}");
+}
+
+#[test]
+fn a_track_that_stops_and_comes_back() {
+    let tags = tags(clip("clip.flv"));
+    // Away for 6 s in the middle, while the other goes on.
+    for away in [TagKind::Video, TagKind::Audio] {
+        let mut world = World::new(&Config::default());
+        world.uneven = true;
+        world.begin();
+        let there = |tag: &&Tag| tag.kind != away || !(4_000..10_000).contains(&tag.timestamp_ms);
+        world.publish(tags.iter().filter(there), 0);
+        world.end(Cause::Clean);
+        // In MPEG-TS the hole is what was sent, and its reader says so; CMAF's tracks have none.
+        assert!(world.findings.is_empty(), "{away:?}: {}", world.findings.join("\n"));
+        for kind in KINDS {
+            let report = world.cmaf_report(kind).unwrap();
+            assert!(report.findings.is_empty(), "{away:?}, {kind}: {:#?}", report.findings);
+        }
+        assert!(world.segments.values().all(|segment| !segment.discontinuity), "{away:?}");
+        let counters = world.packager.counters();
+        assert_eq!(counters.config_changes, 0, "{away:?}");
+        let repaired = (counters.pictures_repeated > 0, counters.silence_filled > 0);
+        assert_eq!(repaired, (away == TagKind::Video, away == TagKind::Audio), "{counters:?}");
+        assert_eq!(counters.repairs.rebased, 0, "{away:?}: the tracks stay in step");
+        let total: i64 = world.durations_ms().iter().sum();
+        assert!((15_900..=16_100).contains(&total), "{away:?}: {total} ms");
+    }
+}
+
+#[test]
+fn a_pause_of_everything_leaves_no_hole() {
+    let tags = tags(clip("clip.flv"));
+    let mut world = World::new(&Config::default());
+    world.begin();
+    world.publish(tags.iter().filter(|tag| tag.timestamp_ms < 6_000), 0);
+    // The encoder stands still for 8 s, and its stamps say so.
+    world.away = true;
+    let resumed: Vec<Tag> = tags
+        .iter()
+        .filter(|tag| tag.timestamp_ms >= 6_000)
+        .map(|tag| Tag { timestamp_ms: tag.timestamp_ms + 8_000, ..tag.clone() })
+        .collect();
+    world.now = Duration::ZERO;
+    world.publish(resumed.iter(), 0);
+    world.end(Cause::Clean);
+    world.assert_clean();
+    let total: i64 = world.durations_ms().iter().sum();
+    assert!((15_900..=16_100).contains(&total), "{total} ms");
+    assert_eq!(world.packager.counters().repairs.rebased, 1);
+    // Its dates step by the pause, once it is sure.
+    let dates: Vec<_> =
+        world.segments.values().map(|segment| segment.program_date_time.unix_millis()).collect();
+    assert!(dates.windows(2).all(|pair| pair[0] < pair[1]), "{dates:?}");
+}
+
+#[test]
+fn a_track_that_the_next_session_lacks() {
+    let tags = tags(clip("clip.flv"));
+    let mut world = World::new(&Config::default());
+    world.begin();
+    world.publish(tags.iter(), 0);
+    world.end(Cause::Lost);
+    world.now += Duration::from_secs(1);
+    world.away = true;
+    world.begin();
+    world.publish(tags.iter().filter(|tag| tag.kind == TagKind::Audio), 0);
+    let cmaf = world.snapshot().cmaf.as_ref().unwrap();
+    let (video, audio) = (cmaf.video.as_ref().unwrap(), cmaf.audio.as_ref().unwrap());
+    let first = video.listed.first().unwrap().sequence;
+    assert_eq!(first, audio.listed.first().unwrap().sequence, "pictures leave with the sound beside them");
+    assert!(video.last_sequence() < audio.last_sequence());
+    let mpd = String::from_utf8(world.snapshot().mpd(None).unwrap()).unwrap();
+    assert_eq!(mpd.matches("contentType=\"video\"").count(), 1, "{mpd}");
+    assert_eq!(mpd.matches("contentType=\"audio\"").count(), 2, "{mpd}");
+    assert!(world.findings.is_empty(), "{}", world.findings.join("\n"));
+}
+
+#[test]
+fn sound_that_comes_long_before_or_after_its_picture() {
+    let file = clip("clip.flv");
+    let sent = flv::read(&file).unwrap();
+    // Sound that is later than the wait for a second track joins at a cut: what came before that is not heard.
+    for (name, early_ms, lost_max) in [("1.5 s before", 1_500_i64, 0), ("3 s after", -3_000, 94)] {
+        let mut tags = tags(file.clone());
+        let due =
+            |tag: &Tag| i64::from(tag.timestamp_ms) - if tag.kind == TagKind::Audio { early_ms } else { 0 };
+        // Configurations come first all the same.
+        tags.sort_by_key(|tag| if tag.timestamp_ms == 0 { i64::MIN } else { due(tag) });
+        let mut world = World::new(&Config::default());
+        world.begin();
+        world.publish(tags.iter(), 0);
+        world.end(Cause::Clean);
+        let counters = world.packager.counters();
+        assert_eq!((counters.forced_cuts, counters.repairs), Default::default(), "{name}");
+        assert!(world.findings.is_empty(), "{name}: {}", world.findings.join("\n"));
+        let compared = fidelity::compare(&sent, &world.report());
+        assert_eq!(compared.video_sent, compared.video_received, "{name}");
+        assert!(compared.audio_received + lost_max >= compared.audio_sent, "{name}: {compared:?}");
+    }
+}
+
+#[test]
+fn placed_samples_are_all_there_is_and_rise_over_sessions() {
+    let tags = tags(clip("clip.flv"));
+    let mut world = World::new(&Config { continuous: true, ..Config::default() });
+    let mut placed = Vec::new();
+    for cause in [Cause::Lost, Cause::Clean] {
+        world.begin();
+        world.publish(tags.iter(), 0);
+        world.end(cause);
+        placed.extend(world.packager.take_placed());
+    }
+    assert!(world.packager.take_placed().next().is_none(), "taken once");
+    let tracks: Vec<usize> = placed
+        .iter()
+        .enumerate()
+        .filter_map(|(index, placed)| matches!(placed, Placed::Tracks(_)).then_some(index))
+        .collect();
+    assert_eq!(tracks, [0, placed.len() / 2], "each session says its tracks first");
+    let counters = world.packager.counters();
+    let samples = placed.len() - tracks.len();
+    assert_eq!(samples as u64, counters.video_samples + counters.audio_samples);
+    let mut last = [None; 2];
+    for placed in &placed {
+        let Placed::Sample(sample) = placed else { continue };
+        let last = &mut last[usize::from(sample.track == TrackId::AUDIO)];
+        assert!(last.is_none_or(|last| sample.dts > last), "{:?} after {last:?}", sample.dts);
+        *last = Some(sample.dts);
+    }
+
+    let mut off = World::new(&Config::default());
+    off.begin();
+    off.publish(tags.iter(), 0);
+    assert!(off.packager.take_placed().next().is_none());
 }

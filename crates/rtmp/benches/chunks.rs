@@ -2,8 +2,6 @@
 //!
 //! `cargo bench -p headwater-rtmp`
 
-#![allow(missing_docs)]
-
 use bytes::{BufMut, Bytes, BytesMut};
 use divan::Bencher;
 use divan::counter::BytesCount;

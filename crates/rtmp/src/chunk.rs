@@ -163,6 +163,7 @@ impl ChunkReader {
                 Step::Gathered(message) => message,
                 Step::Slice { index, length } => {
                     self.counters.bytes_received += length as u64;
+                    // `step` saw all of it behind what it consumed.
                     let payload = input.split_to(length).freeze();
                     match self.streams.get(index) {
                         Some(stream) => stream.message(payload),

@@ -114,6 +114,12 @@ pub enum Error {
         /// The limit, bytes.
         max: usize,
     },
+    /// More bytes than [`crate::Limits::bytes_before_publish_max`], and still nothing is published.
+    #[error("more than {max} bytes before a publication")]
+    BytesBeforePublish {
+        /// The limit, bytes.
+        max: u64,
+    },
     /// More abandoned messages than [`crate::Limits::discarded_partials_max`].
     #[error("byte {offset}: chunk stream {csid}: more than {max} messages given up midway")]
     DiscardedPartials {
@@ -161,6 +167,7 @@ impl Error {
             | Error::MessageLength { .. }
             | Error::ChunkStreams { .. }
             | Error::PartialBytes { .. }
+            | Error::BytesBeforePublish { .. }
             | Error::DiscardedPartials { .. }
             | Error::CommandRate { .. }
             | Error::OutputFull { .. }

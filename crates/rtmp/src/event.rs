@@ -14,8 +14,13 @@ pub enum ServerEvent {
     Connected(Box<Connect>),
     /// `publish`: waits for [`crate::ServerConnection::accept_publish`] or [`crate::ServerConnection::reject_publish`].
     Publish(PublishRequest),
-    /// `play`: waits for [`crate::ServerConnection::reject_play`].
+    /// `play`: waits for [`crate::ServerConnection::accept_play`] or [`crate::ServerConnection::reject_play`].
     Play(PlayRequest),
+    /// The peer wants no more of what it plays, or asked to play.
+    Stop {
+        /// Message stream.
+        stream_id: u32,
+    },
     /// A `publish` or `play` that was refused here and answered; flush and close.
     Refused {
         /// Message stream.

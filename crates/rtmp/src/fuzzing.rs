@@ -1,5 +1,6 @@
 //! Fuzz bodies: every one asserts more than "no crash". The targets in `crates/fuzz` call them with whatever libFuzzer
 //! finds; ordinary tests call them with the seeds in `crates/fuzz/seeds/NAME/` and every truncation of those.
+#![allow(clippy::indexing_slicing, reason = "what a fuzz body finds, it tells by a panic")]
 
 use std::time::Duration;
 
@@ -155,6 +156,9 @@ fn serve(pieces: &[&[u8]]) -> (Vec<ServerEvent>, Result<(), Error>, Vec<Message>
         while let Some(event) = connection.poll_event() {
             match &event {
                 ServerEvent::Publish(request) => connection.accept_publish(request.stream_id),
+                ServerEvent::Play(request) => {
+                    connection.accept_play(request.stream_id);
+                }
                 ServerEvent::Media(message) => assert!(!message.payload.is_empty()),
                 _ => {}
             }

@@ -1,5 +1,5 @@
 //! RTMP as a server speaks it: handshake, chunk stream, AMF0, commands. Sans-IO: bytes, time and randomness come in
-//! as arguments, bytes and events come out.
+//! as arguments, bytes and events come out. Publishers send to it and players get from it.
 //!
 //! This crate refuses to know sockets, clocks and what is inside audio and video messages; it does not decide who may
 //! publish. RTMPE, RTMPT and shared objects are not spoken.
@@ -23,6 +23,9 @@
 //! # Ok::<(), headwater_rtmp::Error>(())
 //! ```
 #![forbid(unsafe_code)]
+// A peer's bytes never panic us; tests may, and Cargo.toml cannot tell them apart.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+#![cfg_attr(not(test), warn(clippy::string_slice, clippy::panic, clippy::unreachable))]
 
 mod aggregate;
 pub mod amf0;
@@ -36,6 +39,7 @@ pub mod fuzzing;
 pub mod handshake;
 pub mod limits;
 pub mod message;
+pub mod playback;
 mod server;
 pub mod status;
 mod text;

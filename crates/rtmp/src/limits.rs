@@ -27,6 +27,9 @@ pub const PARTIAL_BYTES_MAX: usize = 16 << 20;
 /// The same before a publication was accepted: a stranger needs room for commands and metadata of the greatest length and
 /// what comes with them in one read, no media. A thousand strangers hold 1 GiB then, not 16.
 pub const PARTIAL_BYTES_BEFORE_PUBLISH_MAX: usize = 1 << 20;
+/// All bytes before a publication was accepted: handshake, commands and metadata take some 10 KB, and who sends media too early
+/// has not been heard yet. Time is bounded too, but a fast line carries much in it.
+pub const BYTES_BEFORE_PUBLISH_MAX: u64 = 4 << 20;
 /// No message is longer than its 24-bit length field can say, so no chunk needs to be (RTMP 1.0 5.4.1).
 pub const CHUNK_SIZE_MAX: u32 = 0x00FF_FFFF;
 /// Encoders announce their chunk size once.
@@ -77,6 +80,8 @@ pub struct Limits {
     pub partial_bytes_max: usize,
     /// The same until the first publication is accepted.
     pub partial_bytes_before_publish_max: usize,
+    /// Bytes received in all until the first publication is accepted.
+    pub bytes_before_publish_max: u64,
     /// Set Chunk Size messages over the connection's life.
     pub chunk_size_changes_max: u32,
     /// Partial messages given up for a new header over the connection's life.
@@ -105,6 +110,7 @@ impl Default for Limits {
             chunk_streams_max: CHUNK_STREAMS_MAX,
             partial_bytes_max: PARTIAL_BYTES_MAX,
             partial_bytes_before_publish_max: PARTIAL_BYTES_BEFORE_PUBLISH_MAX,
+            bytes_before_publish_max: BYTES_BEFORE_PUBLISH_MAX,
             chunk_size_changes_max: CHUNK_SIZE_CHANGES_MAX,
             discarded_partials_max: DISCARDED_PARTIALS_MAX,
             commands_per_second_max: COMMANDS_PER_SECOND_MAX,

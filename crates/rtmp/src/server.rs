@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::aggregate::{self, Aggregate};
-use crate::amf0::Value;
+use crate::amf0::{self, Value};
 use crate::chunk::{CSID_CONTROL, ChunkReader};
 use crate::command::{Capabilities, Command, Connect, ConnectTexts};
 use crate::event::{MediaMessage, PlayRequest, PublishRequest, Refusal, ServerEvent, UnpublishCause};
@@ -14,6 +14,7 @@ use crate::handshake::{Handshake, RANDOM_BYTES};
 use crate::message::{
     Class, Message, MessageKind, event_type, split_event, split_u32, type_id, user_control,
 };
+use crate::playback::CHUNK_SIZE;
 use crate::status::{self, Level, PlayError, PublishError, Status};
 use crate::writer::ChunkWriter;
 use crate::{Counters, Error, Limits, Phase, StreamTarget, text};
@@ -23,8 +24,6 @@ use crate::{Counters, Error, Limits, Phase, StreamTarget, text};
 const WINDOW_BYTES: u32 = 2_500_000;
 /// Limit type of Set Peer Bandwidth: dynamic (RTMP 1.0 5.4.5).
 const LIMIT_DYNAMIC: u8 = 2;
-/// Our chunk size. Replies fit one chunk, media to players nearly always.
-const CHUNK_SIZE: u32 = 60_000;
 /// Chunk stream of `_result` and other answers on the connection itself.
 const CSID_COMMAND: u32 = 3;
 /// Chunk stream of `onStatus`.
@@ -40,7 +39,17 @@ enum Use {
     Idle,
     /// By the publication of this serial number.
     Publish(u64),
-    Play,
+    /// Accepted or not yet decided.
+    Play(PlayState),
+}
+
+/// What a `play` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PlayState {
+    /// A decision; `reset` asks for a word about it.
+    Asked { reset: bool },
+    /// Its end.
+    Playing,
 }
 
 #[derive(Debug)]
@@ -95,6 +104,8 @@ pub struct ServerConnection {
     input_left: usize,
     command_second: Duration,
     commands: u32,
+    /// A publication or a `play` was accepted once.
+    has_begun: bool,
     closed: bool,
 }
 
@@ -124,6 +135,7 @@ impl ServerConnection {
             input_left: 0,
             command_second: now,
             commands: 0,
+            has_begun: false,
             closed: false,
             limits,
         }
@@ -230,6 +242,7 @@ impl ServerConnection {
         let Some(publication) = self.undecided(stream_id) else { return };
         publication.accepted = true;
         let serial = publication.serial;
+        self.has_begun = true;
         self.reader.set_partial_bytes_max(self.limits.partial_bytes_max);
         // The peer may have ended it before it was decided; its media still counts, an answer doesn't.
         if self.streams.iter().any(|stream| stream.used_for == Use::Publish(serial)) {
@@ -249,9 +262,40 @@ impl ServerConnection {
         }
     }
 
+    /// Accepts the `play` that was last reported for this message stream: StreamBegin, NetStream.Play.Start and what players want
+    /// to hear before media. Media follows from [`crate::playback`], behind this connection's output. Returns false when the peer
+    /// has closed the stream meanwhile.
+    pub fn accept_play(&mut self, stream_id: u32) -> bool {
+        let Some(PlayState::Asked { reset }) = self.play_state(stream_id) else { return false };
+        self.set_use(stream_id, Use::Play(PlayState::Playing));
+        // Who plays for a week acknowledges more than a stranger may send.
+        self.has_begun = true;
+        self.write_user_control(event_type::STREAM_BEGIN, stream_id);
+        if reset {
+            self.send_status(stream_id, &Status::info(status::PLAY_RESET, "playing and resetting"));
+        }
+        self.send_status(stream_id, &Status::info(status::PLAY_START, "playing"));
+        // Flash's players read no picture without it (rtmp.md 8.1).
+        let mut body = Vec::with_capacity(32);
+        for value in [Value::string("|RtmpSampleAccess"), Value::Boolean(false), Value::Boolean(false)] {
+            amf0::encode(&value, &mut body);
+        }
+        self.writer.write(&mut self.output, CSID_STATUS, 0, type_id::DATA_AMF0, stream_id, &body);
+        true
+    }
+
+    /// Ends what was played: StreamEOF and NetStream.Play.UnpublishNotify, at which players stop without an error.
+    pub fn end_play(&mut self, stream_id: u32, description: &str) {
+        if self.play_state(stream_id) == Some(PlayState::Playing) {
+            self.release(stream_id);
+            self.write_user_control(event_type::STREAM_EOF, stream_id);
+            self.send_status(stream_id, &Status::info(status::PLAY_UNPUBLISH_NOTIFY, description));
+        }
+    }
+
     /// Refuses a `play`. The caller closes the connection once the output is sent.
     pub fn reject_play(&mut self, stream_id: u32, error: PlayError, description: &str) {
-        if self.streams.iter().any(|stream| stream.id == stream_id && stream.used_for == Use::Play) {
+        if matches!(self.play_state(stream_id), Some(PlayState::Asked { .. })) {
             self.release(stream_id);
             self.send_status(stream_id, &Status::error(error.code(), description));
         }
@@ -306,6 +350,10 @@ impl ServerConnection {
         while let Some(message) = self.reader.read(input)? {
             self.message(message)?;
             self.check_output()?;
+        }
+        let max = self.limits.bytes_before_publish_max;
+        if !self.has_begun && self.reader.counters().bytes_received > max {
+            return Err(Error::BytesBeforePublish { max });
         }
         self.acknowledge();
         self.check_output()
@@ -469,12 +517,15 @@ impl ServerConnection {
             "FCUnpublish" => self.on_fc_unpublish(command),
             "FCSubscribe" => {
                 self.answer(command, &[]);
-                self.notify("onFCSubscribe", "NetStream.Play.Start", command.first_text());
+                self.notify("onFCSubscribe", status::PLAY_START, command.first_text());
             }
             "closeStream" => self.on_close_stream(stream_id),
+            // Live media has no other place to go to, and what is not wanted is thrown away by whoever asked for it.
+            "pause" | "pauseRaw" | "seek" | "receiveAudio" | "receiveVideo" => self.answer(command, &[]),
             "deleteStream" => {
                 if let Some(id) = command.arguments.first().and_then(Value::as_u32) {
                     self.end_publication(id, UnpublishCause::DeleteStream);
+                    self.stop_play(id);
                     self.streams.retain(|stream| stream.id != id);
                     self.refresh_deadline();
                 }
@@ -583,7 +634,12 @@ impl ServerConnection {
             Ok(target) => target,
             Err(refusal) => return self.refuse(stream_id, refusal, status::PLAY_STREAM_NOT_FOUND),
         };
-        self.set_use(stream_id, Use::Play);
+        // [start], [duration], [reset] (RTMP 1.0 7.2.2.1): live media begins now and ends with its publisher.
+        let reset = match command.arguments.get(3) {
+            Some(Value::Boolean(reset)) => *reset,
+            other => other.and_then(Value::as_number).is_some_and(|number| number != 0.0),
+        };
+        self.set_use(stream_id, Use::Play(PlayState::Asked { reset }));
         let event = ServerEvent::Play(PlayRequest { stream_id, target });
         self.events.push_back(Queued { publication: None, event });
     }
@@ -610,8 +666,24 @@ impl ServerConnection {
         if self.end_publication(stream_id, UnpublishCause::CloseStream) {
             self.send_status(stream_id, &Status::unpublished("publication ended"));
         } else {
+            self.stop_play(stream_id);
             self.release(stream_id);
         }
+    }
+
+    /// The peer wants no more of what it plays on this message stream.
+    fn stop_play(&mut self, stream_id: u32) {
+        if self.play_state(stream_id).is_some() {
+            self.release(stream_id);
+            self.events.push_back(Queued { publication: None, event: ServerEvent::Stop { stream_id } });
+        }
+    }
+
+    fn play_state(&self, stream_id: u32) -> Option<PlayState> {
+        self.streams.iter().find(|stream| stream.id == stream_id).and_then(|stream| match stream.used_for {
+            Use::Play(state) => Some(state),
+            Use::Idle | Use::Publish(_) => None,
+        })
     }
 
     /// The peer ended the publication on this message stream; returns whether there was one.

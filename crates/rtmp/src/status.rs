@@ -20,6 +20,12 @@ pub const PUBLISH_DENIED: &str = "NetStream.Publish.Denied";
 pub const PUBLISH_REJECTED: &str = "NetStream.Publish.Rejected";
 /// `NetStream.Unpublish.Success`: a publication has ended.
 pub const UNPUBLISH_SUCCESS: &str = "NetStream.Unpublish.Success";
+/// `NetStream.Play.Reset`.
+pub const PLAY_RESET: &str = "NetStream.Play.Reset";
+/// `NetStream.Play.Start`.
+pub const PLAY_START: &str = "NetStream.Play.Start";
+/// `NetStream.Play.UnpublishNotify`: what is played has ended.
+pub const PLAY_UNPUBLISH_NOTIFY: &str = "NetStream.Play.UnpublishNotify";
 /// `NetStream.Play.StreamNotFound`.
 pub const PLAY_STREAM_NOT_FOUND: &str = "NetStream.Play.StreamNotFound";
 /// `NetStream.Play.Failed`.

@@ -131,6 +131,23 @@ pub fn compare_fmp4(sent: &Reference, video: Option<&Fmp4Report>, audio: Option<
     fidelity
 }
 
+/// As [`compare`], for FLV: what the same reader made of what was received.
+pub fn compare_flv(sent: &Reference, received: &Reference) -> Fidelity {
+    let mut fidelity = Fidelity::default();
+    let units = received.video.iter().map(|unit| Unit {
+        pts: unit.pts_ms() * 90,
+        dts: Some(unit.dts_ms * 90),
+        content: content(unit.nal_units.iter().map(Vec::as_slice), sent),
+    });
+    let frames = received.audio.iter().map(|unit| Unit {
+        pts: unit.ms * 90,
+        dts: None,
+        content: vec![unit.frame.clone()],
+    });
+    compare_units(sent, &units.collect::<Vec<_>>(), &frames.collect::<Vec<_>>(), &mut fidelity);
+    fidelity
+}
+
 /// Ticks of a track in 90 kHz, to the nearest.
 fn mpeg_ticks(ticks: i64, report: Option<&Fmp4Report>) -> i64 {
     let track = report.and_then(|report| report.track.as_ref());

@@ -102,6 +102,8 @@ pub struct Fmp4Reader {
     sequence_number: Option<u32>,
     /// Chunk within the segment.
     chunk: usize,
+    /// Of a file with several tracks: the one that is read.
+    only: Option<u32>,
 }
 
 /// A box inside a slice.
@@ -116,6 +118,18 @@ impl Fmp4Reader {
     /// A reader before the init segment.
     pub fn new() -> Fmp4Reader {
         Fmp4Reader::default()
+    }
+
+    /// Reads one track of a continuous file, whole: `ftyp` and `moov` of several tracks, then chunks of any of them. Nothing says
+    /// there that the first picture's decode time is its presentation time.
+    pub fn read_movie(file: &[u8], track_id: u32) -> Fmp4Report {
+        let mut reader = Fmp4Reader { only: Some(track_id), ..Fmp4Reader::default() };
+        let atoms = reader.atoms(file);
+        let init: usize = atoms.iter().take(2).map(|atom| atom.whole.len()).sum();
+        let whole: usize = atoms.iter().map(|atom| atom.whole.len()).sum();
+        reader.init(file.get(..init).unwrap_or_default());
+        reader.segment(file.get(init..whole).unwrap_or_default());
+        reader.finish()
     }
 
     /// An init segment: before the first segment, and again where the playlist has another EXT-X-MAP.
@@ -220,8 +234,12 @@ impl Fmp4Reader {
     }
 
     fn take_movie(&mut self, moov: &Moov) {
-        let [trak] = moov.trak.as_slice() else {
-            return self.find(format!("{} tracks in a file", moov.trak.len()));
+        let is_read = |track_id: u32| self.only.is_none_or(|only| only == track_id);
+        let tracks: Vec<_> = moov.trak.iter().filter(|trak| is_read(trak.tkhd.track_id)).collect();
+        let defaults = moov.mvex.as_ref().map(|mvex| mvex.trex.as_slice()).unwrap_or_default();
+        let defaults: Vec<_> = defaults.iter().filter(|trex| is_read(trex.track_id)).collect();
+        let [trak] = tracks.as_slice() else {
+            return self.find(format!("{} tracks in a file", tracks.len()));
         };
         let media = &trak.mdia;
         let tables = &media.minf.stbl;
@@ -239,8 +257,7 @@ impl Fmp4Reader {
         if entries != 0 || tables.stco.as_ref().is_none_or(|stco| !stco.entries.is_empty()) {
             self.find("the tables of an init segment are there, and empty");
         }
-        let defaults = moov.mvex.as_ref().map(|mvex| mvex.trex.as_slice()).unwrap_or_default();
-        if !matches!(defaults, [trex] if trex.track_id == trak.tkhd.track_id) {
+        if !matches!(defaults.as_slice(), [trex] if trex.track_id == trak.tkhd.track_id) {
             self.find("no trex of the track");
         }
         let (coding, handler, parameter_sets) = match tables.stsd.codecs.as_slice() {
@@ -271,15 +288,20 @@ impl Fmp4Reader {
             return self.find("a chunk before the init segment");
         };
         let sequence_number = moof.mfhd.sequence_number;
-        if let Some(last) = self.sequence_number.replace(sequence_number)
-            && sequence_number != last.wrapping_add(1)
-        {
-            self.find(format!("sequence number {last} became {sequence_number}"));
+        // It rises from chunk to chunk (14496-12 8.8.5), modulo 2^32; within a segment by one.
+        if let Some(last) = self.sequence_number.replace(sequence_number) {
+            let step = sequence_number.wrapping_sub(last);
+            if step == 0 || step > u32::MAX / 2 || (self.chunk > 0 && step != 1) {
+                self.find(format!("sequence number {last} became {sequence_number}"));
+            }
         }
         let [traf] = moof.traf.as_slice() else {
             return self.find(format!("{} tracks in a moof", moof.traf.len()));
         };
         let tfhd = &traf.tfhd;
+        if self.only.is_some() && tfhd.track_id != track.track_id {
+            return;
+        }
         if tfhd.track_id != track.track_id {
             self.find(format!("track {}, the init segment has {}", tfhd.track_id, track.track_id));
         }
@@ -407,7 +429,7 @@ impl Fmp4Reader {
         if !first.sync {
             what.push("the first sample is no random access point".to_owned());
         }
-        if first.pts != first.dts {
+        if first.pts != first.dts && self.only.is_none() {
             // A segment's decode time is what a manifest calls its start.
             what.push(format!("the segment begins at {}, its first picture at {}", first.dts, first.pts));
         }
@@ -568,7 +590,7 @@ mod tests {
     #[test]
     fn every_fault_of_a_chunk_is_found() {
         type Damage = fn(&mut Vec<Vec<Chunk>>);
-        let damages: [(&str, Damage); 24] = [
+        let damages: [(&str, Damage); 25] = [
             ("a gap of 1 ticks", |chunks| {
                 chunks[1][0].traf().tfdt.as_mut().unwrap().base_media_decode_time += 1;
             }),
@@ -576,7 +598,8 @@ mod tests {
                 chunks[0][1].traf().tfdt.as_mut().unwrap().base_media_decode_time -= 1;
             }),
             ("a gap of 6000 ticks", |chunks| drop(chunks[0].remove(1))),
-            ("sequence number 1 became 7", |chunks| chunks[1][0].moof.mfhd.sequence_number = 7),
+            ("sequence number 0 became 7", |chunks| chunks[0][1].moof.mfhd.sequence_number = 7),
+            ("sequence number 1 became 1", |chunks| chunks[1][0].moof.mfhd.sequence_number = 1),
             ("data offset", |chunks| *chunks[0][0].traf().trun[0].data_offset.as_mut().unwrap() -= 1),
             ("data offset None", |chunks| chunks[0][0].traf().trun[0].data_offset = None),
             ("do not count from the moof", |chunks| chunks[0][0].traf().tfhd.default_base_is_moof = false),

@@ -2,7 +2,7 @@
 //!
 //! [`ts`] reads MPEG-TS segments back through the `mpeg2ts` crate and lists what is wrong with them, [`fmp4`] does so with
 //! CMAF track files through `mp4-atom`; [`flv`] reads the file that an encoder sent; [`fidelity`] holds what was received
-//! against it, unit by unit. The crate refuses to know the
+//! against it, unit by unit. [`seeds`] are those of the fuzz targets, for ordinary tests. The crate refuses to know the
 //! muxers, and it never panics at what it reads: a finding is a sentence in a list.
 //!
 //! ```
@@ -22,4 +22,5 @@ pub mod fidelity;
 pub mod flv;
 pub mod fmp4;
 pub mod mp3;
+pub mod seeds;
 pub mod ts;

@@ -1,6 +1,9 @@
-//! What the tests need beside Rust: encoders, players and a browser from the distribution, two packages from npm.
+//! What the tests need beside Rust: encoders, players and a browser from the distribution, players in JavaScript from npm, and one
+//! program from PyPI.
 
 use std::collections::HashSet;
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::root;
@@ -29,18 +32,46 @@ const PACKAGES: &[&str] = &[
     // VLC refuses to run as root: setpriv takes the rights away.
     "util-linux",
     "libxml2-utils",
+    // A client of HTTP/2 that nobody here wrote.
+    "curl",
+    // A client of TLS that can be told which version to speak.
+    "openssl",
+    // Caches. The tests start their own, from config/.
+    "nginx",
+    "varnish",
+    // A load balancer, for the PROXY protocol; the tests start their own.
+    "haproxy",
+    // What events are told to, and what checks their signatures. The tests start brokers of their own.
+    "mosquitto",
+    "mosquitto-clients",
+    // What scrapes the metrics, with promtool. The tests start their own.
+    "prometheus",
+    // For what comes from PyPI.
+    "python3-venv",
 ];
+
+/// Asked by Debian's maintainer scripts before they start a service (invoke-rc.d(8)). Several packages would start theirs, nginx on
+/// port 80.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Installed only where no `node` is found: many machines have one from elsewhere, which these would fight with.
 const NODE_PACKAGES: &[&str] = &["nodejs", "npm"];
 
-/// The folder of the browser tests' npm packages, below the root.
-const PLAYERS: &str = "tests/players";
+/// The folders with npm packages, below the root: the page's players, which the build puts into the binary when they are
+/// there, and what the browser tests run.
+const NODE_FOLDERS: &[&str] = &["crates/origin/web", "tests/players"];
+
+/// Asks an API what its description promises. From PyPI, into an environment of its own below `target`.
+const PYTHON_PACKAGE: (&str, &str) = ("schemathesis", "4.32.5");
+
+/// That environment, below the root; `tests/tests/api.rs` starts what is in it.
+const PYTHON_FOLDER: &str = "target/python";
 
 /// Installs what is missing; prints nothing but one line when all is there.
 pub(crate) fn install() -> Result<(), Failure> {
     system_packages()?;
     node_packages()?;
+    python_package()?;
     println!("xtask: everything that the tests need is installed");
     Ok(())
 }
@@ -50,6 +81,12 @@ fn system_packages() -> Result<(), Failure> {
     if !(has_program("node") && has_program("npm")) {
         wanted.extend(NODE_PACKAGES);
     }
+    install_packages(&wanted)
+}
+
+/// Those of the distribution's packages that are not installed.
+pub(crate) fn install_packages(wanted: &[&str]) -> Result<(), Failure> {
+    let mut wanted = wanted.to_vec();
     if !has_program("dpkg-query") {
         return Err(Failure::new(format!(
             "this is neither Debian nor Ubuntu; install the equivalents of: {}",
@@ -64,14 +101,51 @@ fn system_packages() -> Result<(), Failure> {
     println!("xtask: to install from the distribution: {}", wanted.join(" "));
     if !is_root() {
         return Err(Failure::new(format!(
-            "these packages are missing; run this once:\n  sudo apt-get update && sudo apt-get install -y --no-install-recommends {}",
+            "these packages are missing; run this once:\n  sudo apt-get update && sudo apt-get install -y --no-install-recommends {}\n\
+             (Debian starts services then of which the tests need none: sudo systemctl disable --now nginx varnish haproxy mosquitto prometheus)",
             wanted.join(" ")
         )));
     }
     let quiet = "noninteractive";
     Step::new("apt-get").args(&["update", "-q"]).env("DEBIAN_FRONTEND", quiet).run()?;
+    let _no_service_starts = NoServiceStarts::begin()?;
     let install = ["install", "-y", "-q", "--no-install-recommends"];
     Step::new("apt-get").args(&install).args(&wanted).env("DEBIAN_FRONTEND", quiet).run()
+}
+
+/// While this lives, the installation of a package starts no service.
+struct NoServiceStarts {
+    /// Where there is a policy already, containers as a rule, it is somebody's own and stays as it is.
+    is_ours: bool,
+}
+
+impl NoServiceStarts {
+    fn begin() -> Result<NoServiceStarts, Failure> {
+        use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let created = OpenOptions::new().write(true).create_new(true).mode(0o755).open(POLICY);
+        let failure = |error: std::io::Error| Failure::new(format!("{POLICY}: {error}"));
+        match created {
+            Ok(mut file) => {
+                let policy = NoServiceStarts { is_ours: true };
+                // 101: not allowed.
+                file.write_all(b"#!/bin/sh\nexit 101\n").map_err(failure)?;
+                Ok(policy)
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(NoServiceStarts { is_ours: false }),
+            Err(error) => Err(failure(error)),
+        }
+    }
+}
+
+impl Drop for NoServiceStarts {
+    fn drop(&mut self) {
+        if self.is_ours
+            && let Err(error) = std::fs::remove_file(POLICY)
+        {
+            println!("xtask: {POLICY} could not be removed ({error}); it keeps services from starting");
+        }
+    }
 }
 
 /// Every package that dpkg calls installed, in one question.
@@ -85,31 +159,50 @@ fn installed_packages() -> Result<HashSet<String>, Failure> {
     Ok(installed.collect())
 }
 
-/// `npm ci`, unless the installed packages are those of the lock file.
+/// `npm ci` in each folder, unless the installed packages are those of the lock file.
 fn node_packages() -> Result<(), Failure> {
-    let players = root().join(PLAYERS);
-    if node_packages_are_current(&players) {
-        return Ok(());
+    for folder in NODE_FOLDERS {
+        let path = root().join(folder);
+        if node_packages_are_current(&path) {
+            continue;
+        }
+        println!("xtask: to install from npm: the packages of {folder}/package-lock.json");
+        // playwright-core would be content, but a browser download by any dependency must never start: Chromium is
+        // Debian's.
+        let npm = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
+        Step::new("npm").args(&npm).folder(path).run()?;
     }
-    println!("xtask: to install from npm: the packages of {PLAYERS}/package-lock.json");
-    // playwright-core would be content, but a browser download by any dependency must never start: Chromium is Debian's.
-    let npm = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
-    Step::new("npm").args(&npm).folder(players).run()
+    Ok(())
 }
 
 /// npm copies the lock file's package list into node_modules; each wanted version must be there.
-fn node_packages_are_current(players: &Path) -> bool {
+fn node_packages_are_current(folder: &Path) -> bool {
     let read = |path: &Path| -> Option<serde_json::Value> {
         serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
     };
-    let Some(wanted) = read(&players.join("package-lock.json")) else { return false };
-    let Some(installed) = read(&players.join("node_modules/.package-lock.json")) else { return false };
+    let Some(wanted) = read(&folder.join("package-lock.json")) else { return false };
+    let Some(installed) = read(&folder.join("node_modules/.package-lock.json")) else { return false };
     let Some(packages) = wanted["packages"].as_object() else { return false };
     packages.iter().filter(|(path, package)| !path.is_empty() && package["optional"] != true).all(
         |(path, package)| {
-            installed["packages"][path]["version"] == package["version"] && players.join(path).is_dir()
+            installed["packages"][path]["version"] == package["version"] && folder.join(path).is_dir()
         },
     )
+}
+
+/// Unless the wanted version is there already.
+fn python_package() -> Result<(), Failure> {
+    let (name, version) = PYTHON_PACKAGE;
+    let pip = format!("{PYTHON_FOLDER}/bin/pip");
+    let installed = format!("import importlib.metadata as m; assert m.version({name:?}) == {version:?}");
+    let python = format!("{PYTHON_FOLDER}/bin/python");
+    if root().join(&python).is_file() && Step::new(&python).args(&["-c", &installed]).succeeds() {
+        return Ok(());
+    }
+    println!("xtask: to install from PyPI: {name} {version}");
+    Step::new("python3").args(&["-m", "venv", PYTHON_FOLDER]).run()?;
+    let install = ["install", "--quiet", "--disable-pip-version-check", &format!("{name}=={version}")];
+    Step::new(&pip).args(&install).run()
 }
 
 fn has_program(name: &str) -> bool {
@@ -117,6 +210,6 @@ fn has_program(name: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     Step::new("id").arg("-u").read().is_ok_and(|id| id.trim() == "0")
 }

@@ -2,9 +2,13 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool: printing is its job")]
 
+mod bench;
+mod cost;
 mod deps;
 mod fuzz;
+mod latency;
 mod run;
+mod soak;
 mod test;
 mod tidy;
 
@@ -22,6 +26,13 @@ usage: cargo xtask COMMAND
   tidy             the project's own rules about files
   fuzz [SECONDS] [TARGET]
                    every fuzz target, or one, for so many seconds each (default 120)
+  bench [OPTIONS]  what Headwater costs beside other servers; instructions: against stored counts; --help tells more
+  cost             what a stream costs in CPU time, with MPEG-TS alone and with CMAF beside it
+  latency [--seconds N] [--only TEXT] [--json]
+                   how far behind the camera each player is, and how long the server itself takes for a part
+  soak [--minutes N] [--streams M]
+                   sixty simulated days; churn; M healthy streams beside everything hostile for N minutes (default 5
+                   minutes, 10 streams)
   media            makes the clips of sample-media/ anew";
 
 fn main() -> ExitCode {
@@ -36,6 +47,10 @@ fn main() -> ExitCode {
         ["fuzz"] => fuzz::run(fuzz::SECONDS_DEFAULT, None),
         ["fuzz", seconds] => fuzz_arguments(seconds, None),
         ["fuzz", seconds, target] => fuzz_arguments(seconds, Some(target)),
+        ["bench", options @ ..] => bench::run(options),
+        ["cost"] => cost::run(),
+        ["latency", options @ ..] => latency::run(options),
+        ["soak", options @ ..] => soak::run(options),
         ["media"] => Step::new("bash").arg("sample-media/make.sh").run(),
         _ => {
             eprintln!("{USAGE}");

@@ -87,6 +87,17 @@ impl Step {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Runs it silently and returns what it printed to standard error; its exit status must be 0.
+    pub(crate) fn read_errors(mut self) -> Result<String, Failure> {
+        let output = self.command.output().map_err(|error| Failure(format!("{}: {error}", self.line)))?;
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            Ok(errors)
+        } else {
+            Err(Failure(format!("{}: {}: {errors}", self.line, output.status)))
+        }
+    }
+
     /// Whether it can be started and exits with status 0; prints nothing.
     pub(crate) fn succeeds(self) -> bool {
         self.read().is_ok()

@@ -22,7 +22,13 @@ const NEEDED: &[&str] = &[
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "config/alerts.yml",
+    "config/grafana.json",
     "config/headwater.toml",
+    "config/nginx.conf",
+    "config/prometheus.yml",
+    "config/varnish.vcl",
+    "crates/origin/web/package-lock.json",
     "deny.toml",
     "sample-media/README.md",
     "tests/players/package-lock.json",
@@ -43,14 +49,17 @@ const TOP_LEVEL: &[&str] = &[
     "crates",
     "deny.toml",
     "docker-compose.yml",
+    "docs",
     "rustfmt.toml",
     "sample-media",
     "tests",
 ];
 
 /// Endings of text files that are checked line by line.
-const TEXT: &[&str] =
-    &["rs", "toml", "md", "sh", "mjs", "js", "json", "html", "css", "yml", "yaml", "lock", "py", "run"];
+const TEXT: &[&str] = &[
+    "rs", "toml", "md", "sh", "mjs", "js", "json", "html", "css", "yml", "yaml", "lock", "py", "run", "conf",
+    "vcl",
+];
 
 /// One broken rule.
 struct Finding {

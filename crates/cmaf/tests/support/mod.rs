@@ -1,5 +1,5 @@
 //! What the integration tests share: a track cut into segments and chunks as a packager would, and programs to judge it.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -11,22 +11,22 @@ use headwater_flv::{Demuxer, FlvReader, TagKind};
 use headwater_media::{Event, MediaTime, Sample, Timescale, TrackConfig, TrackKind};
 
 /// The samples of a track on its own timescale, audio counted from its first stamp.
-pub struct Track {
-    pub config: Arc<TrackConfig>,
-    pub samples: Vec<Sample>,
+pub(crate) struct Track {
+    pub(crate) config: Arc<TrackConfig>,
+    pub(crate) samples: Vec<Sample>,
 }
 
 /// A track file: init segment and segments, each a list of chunks.
-pub struct TrackFile {
-    pub init: InitSegment,
-    pub segments: Vec<Vec<Vec<u8>>>,
+pub(crate) struct TrackFile {
+    pub(crate) init: InitSegment,
+    pub(crate) segments: Vec<Vec<Vec<u8>>>,
     /// Decode time, duration and composition time offset of every sample, and the number of its chunk.
-    pub times: Vec<(i64, u32, i32, usize)>,
+    pub(crate) times: Vec<(i64, u32, i32, usize)>,
 }
 
 impl TrackFile {
     /// Init segment and everything behind it.
-    pub fn whole(&self) -> Vec<u8> {
+    pub(crate) fn whole(&self) -> Vec<u8> {
         let mut whole = self.init.bytes.to_vec();
         self.segments.iter().flatten().for_each(|chunk| whole.extend_from_slice(chunk));
         whole
@@ -34,7 +34,7 @@ impl TrackFile {
 }
 
 /// The first configuration and all samples of each kind of track in an FLV file.
-pub fn tracks(flv: &[u8]) -> Vec<Track> {
+pub(crate) fn tracks(flv: &[u8]) -> Vec<Track> {
     let mut demuxer = Demuxer::new();
     let mut events = Vec::new();
     for tag in FlvReader::new(Bytes::copy_from_slice(flv)).unwrap() {
@@ -84,7 +84,7 @@ impl Track {
         }
     }
 
-    pub fn init(&self) -> InitSegment {
+    pub(crate) fn init(&self) -> InitSegment {
         match &*self.config {
             TrackConfig::Video(video) => video_init(video).unwrap(),
             TrackConfig::Audio(audio) => audio_init(audio).unwrap(),
@@ -93,7 +93,7 @@ impl Track {
 
     /// Cut at keyframes (audio: every 94 frames) `start` ticks late, into chunks of `samples_per_chunk`; decode times shifted
     /// as DESIGN wants it.
-    pub fn package(&self, start: i64, samples_per_chunk: usize) -> TrackFile {
+    pub(crate) fn package(&self, start: i64, samples_per_chunk: usize) -> TrackFile {
         let video = self.config.kind() == TrackKind::Video;
         let nominal = match &*self.config {
             TrackConfig::Video(_) => 3_600,
@@ -154,7 +154,7 @@ impl Track {
 }
 
 /// Runs a program that the test cannot do without; its standard output, without a word on standard error.
-pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> String {
+pub(crate) fn run(program: &str, arguments: &[&str], input: &[u8]) -> String {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -172,12 +172,12 @@ pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-pub fn clip(name: &str) -> Vec<u8> {
+pub(crate) fn clip(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/../../sample-media/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
 /// An FLV file by ffmpeg with these arguments.
-pub fn encode(name: &str, arguments: &[&str]) -> Vec<u8> {
+pub(crate) fn encode(name: &str, arguments: &[&str]) -> Vec<u8> {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.flv"));
     let mut all = vec!["-v", "error", "-y"];
     all.extend_from_slice(arguments);

@@ -302,6 +302,7 @@ impl AudioSpecificConfig {
             0xFF,
             // Last four sync bits, id 0 (MPEG-4), layer 00, protection_absent 1.
             0xF1,
+            // 1 to 4, by the first check.
             ((self.object_type - 1) << 6) | (index << 2) | (channels >> 2),
             ((channels & 0b11) << 6) | (length_high >> 3),
             (length_high << 5) | (length_low >> 3),

@@ -1,4 +1,5 @@
 //! Bodies of the fuzz targets of MPDs, with oracles; ordinary tests run them over the committed seeds.
+#![allow(clippy::expect_used, clippy::panic, reason = "what a fuzz body finds, it tells by a panic")]
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use headwater_media::{Timescale, WallTime};
 
 use super::check::{Checker, FINDINGS_MAX, Finding, MpdText, PeriodText, RepresentationText, Severity};
 use super::{
-    AdaptationSet, Audio, Media, Mpd, Period, Representation, SegmentTemplate, TimelineSegment, Video,
+    AdaptationSet, Audio, Media, Mpd, Period, Representation, SegmentTemplate, Segments, TimelineSegment,
+    Video,
 };
 
 /// Texts of one sequence; more only repeat what two can show.
@@ -270,6 +272,7 @@ impl Stream {
             max_segment_duration: Duration::from_millis(longest.max().unwrap_or(0)),
             ended: ended.then(|| Duration::from_millis(end_ms)),
             utc_timing: Some("http://[::1]:8080/time?a=1&b=\"2\""),
+            latency: None,
             periods,
         }
     }
@@ -291,13 +294,14 @@ impl Stream {
                 codecs: "avc1.64001f",
                 media: Media::Video(self.video),
             },
+            producer_reference: None,
             template: SegmentTemplate {
                 timescale: self.video_scale,
                 presentation_time_offset: origin.video.t,
                 start_number: 0,
                 initialization: &self.initialization,
                 media: self.media.first().map_or("", |media| media),
-                timeline: timeline.into_iter(),
+                segments: Segments::Timeline(timeline.into_iter()),
             },
         }
     }
@@ -319,13 +323,14 @@ impl Stream {
                 codecs: "mp4a.40.2",
                 media: Media::Audio(Audio { sampling_rate: self.audio_scale.hz(), channels: 2 }),
             },
+            producer_reference: None,
             template: SegmentTemplate {
                 timescale: self.audio_scale,
                 presentation_time_offset: origin.audio.t,
                 start_number: 0,
                 initialization: &self.initialization,
                 media: self.media.last().map_or("", |media| media),
-                timeline: timeline.into_iter(),
+                segments: Segments::Timeline(timeline.into_iter()),
             },
         }
     }
@@ -397,7 +402,7 @@ fn assert_read(mpd: &Mpd<'_, Timeline>, read: &MpdText) {
             assert_eq!(template.initialization.as_deref(), Some(set.template.initialization));
             assert_eq!(template.media.as_deref(), Some(set.template.media));
             let expected: Vec<_> = (set.template.start_number..)
-                .zip(set.template.timeline.clone())
+                .zip(set.template.timeline().expect("it has one").clone())
                 .map(|(number, TimelineSegment { t, d })| (number, t, d))
                 .collect();
             assert_eq!(template.segments().collect::<Vec<_>>(), expected);
@@ -407,6 +412,7 @@ fn assert_read(mpd: &Mpd<'_, Timeline>, read: &MpdText) {
 
 #[cfg(test)]
 mod tests {
+    use headwater_testkit::seeds::over_seeds;
     use proptest::prelude::*;
 
     use super::*;
@@ -479,21 +485,7 @@ mod tests {
                 t += s.d;
             }
         }
-        assert_eq!(segments, set.template.timeline.clone().collect::<Vec<_>>());
-    }
-
-    /// Runs `body` over the seeds of `name` and over every truncation of them.
-    fn over_seeds(name: &str, body: fn(&[u8])) {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/");
-        let mut seeds = 0;
-        for entry in std::fs::read_dir(format!("{folder}{name}")).expect("the seeds are committed") {
-            let seed = std::fs::read(entry.expect("a readable folder").path()).expect("a readable seed");
-            for end in 0..=seed.len() {
-                body(&seed[..end]);
-            }
-            seeds += 1;
-        }
-        assert!(seeds > 0, "no seeds of {name}");
+        assert_eq!(segments, set.template.timeline().expect("it has one").clone().collect::<Vec<_>>());
     }
 
     #[test]

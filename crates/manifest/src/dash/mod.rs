@@ -13,13 +13,14 @@
 //!     id: 1,
 //!     lang: None,
 //!     representation: Representation { id: "a", bandwidth, codecs: "mp4a.40.2", media },
+//!     producer_reference: None,
 //!     template: SegmentTemplate {
 //!         timescale,
 //!         presentation_time_offset: 900_000,
 //!         start_number: 41,
 //!         initialization: "a/init-77b2.mp4",
 //!         media: "a/$Number$.m4s",
-//!         timeline: segments.iter().copied(),
+//!         segments: Segments::Timeline(segments.iter().copied()),
 //!     },
 //! };
 //! let (two, start) = (Duration::from_secs(2), Duration::from_secs(823_176_000));
@@ -34,6 +35,7 @@
 //!     max_segment_duration: two,
 //!     ended: None,
 //!     utc_timing: Some("http://127.0.0.1:8080/time"),
+//!     latency: None,
 //!     periods: vec![Period { id: 41, start, duration: None, continuity_of: None, adaptation_sets: vec![set] }],
 //! };
 //! let text = String::from_utf8(mpd.render().unwrap()).unwrap();
@@ -49,7 +51,8 @@ pub mod check;
 pub mod fuzzing;
 
 pub use mpd::{
-    AdaptationSet, Audio, Media, Mpd, Period, Representation, SegmentTemplate, TimelineSegment, Video,
+    AdaptationSet, Audio, Latency, Media, Mpd, Period, ProducerReference, Regular, Representation,
+    SegmentTemplate, Segments, TimelineSegment, Video,
 };
 
 /// The content type of an MPD (DASH annex C).
@@ -57,6 +60,9 @@ pub const CONTENT_TYPE: &str = "application/dash+xml";
 
 /// MPD@profiles of what is rendered here: the live profile over CMAF segments.
 pub const PROFILES: &str = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019";
+
+/// Added to it where segments are to be asked for while they are under construction (DASH-IF low-latency modes).
+pub const PROFILE_LOW_LATENCY: &str = "http://www.dashif.org/guidelines/low-latency-live-v5";
 
 /// UTCTiming@schemeIdUri: a GET of @value answers the time as ISO 8601 (DASH 5.8.4.11), which keeps its milliseconds.
 pub const UTC_TIMING_HTTP_ISO: &str = "urn:mpeg:dash:utc:http-iso:2014";

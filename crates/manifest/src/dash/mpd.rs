@@ -9,7 +9,7 @@ use super::text::{
     DATE_BYTES, DECIMAL_BYTES_MAX, DURATION_BYTES_MAX, ESCAPE_BYTES_MAX, lowest_terms, push, push_date,
     push_duration, push_escaped, push_u64,
 };
-use super::{PERIOD_CONTINUITY, PROFILES, RenderError, UTC_TIMING_HTTP_ISO};
+use super::{PERIOD_CONTINUITY, PROFILE_LOW_LATENCY, PROFILES, RenderError, UTC_TIMING_HTTP_ISO};
 
 /// A Media Presentation Description of a live stream, or of one that has ended.
 ///
@@ -38,8 +38,34 @@ pub struct Mpd<'a, T> {
     pub ended: Option<Duration>,
     /// UTCTiming: absolute URL of a clock with milliseconds. GStreamer refuses a relative one.
     pub utc_timing: Option<&'a str>,
+    /// ServiceDescription: how far behind players are to be; `None` leaves it to them.
+    pub latency: Option<Latency>,
     /// The Periods in the order of their start; at least one.
     pub periods: Vec<Period<'a, T>>,
+}
+
+/// What a ServiceDescription asks of players (DASH annex K), and with it the profile of low latency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latency {
+    /// Latency@target: how far behind [`ProducerReference::wall_clock`] the picture is to be.
+    pub target: Duration,
+    /// Latency@min.
+    pub min: Duration,
+    /// Latency@max.
+    pub max: Duration,
+    /// PlaybackRate@min and @max in percent: how much slower or faster it may play to get there.
+    pub playback_rate_percent: (u32, u32),
+}
+
+/// A ProducerReferenceTime: an instant at which a media time was produced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerReference {
+    /// @wallClockTime.
+    pub wall_clock: WallTime,
+    /// @presentationTime in ticks of the SegmentTemplate's timescale.
+    pub presentation_time: u64,
+    /// @inband: chunks carry `prft` boxes too.
+    pub inband: bool,
 }
 
 /// A Period: media of one codec configuration on one mapping from media time to wall clock.
@@ -66,6 +92,8 @@ pub struct AdaptationSet<'a, T> {
     pub lang: Option<&'a str>,
     /// The one Representation.
     pub representation: Representation<'a>,
+    /// When its media was produced, for [`Mpd::latency`].
+    pub producer_reference: Option<ProducerReference>,
     /// Its segments.
     pub template: SegmentTemplate<'a, T>,
 }
@@ -123,22 +151,52 @@ pub struct Audio {
     pub channels: u8,
 }
 
-/// A SegmentTemplate with SegmentTimeline: one name per number, one time per segment.
+/// A SegmentTemplate: one name per number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentTemplate<'a, T> {
     /// @timescale: that of the track.
     pub timescale: Timescale,
     /// @presentationTimeOffset: the media time at Period@start, in ticks: the `tfdt` of the Period's first sample.
     pub presentation_time_offset: u64,
-    /// @startNumber: the number of the first segment listed, so it moves with the window; the others count on by one.
+    /// @startNumber: the number of the first segment listed, so it moves with the window; the others count on by one. Of
+    /// [`Segments::Regular`], the number of the Period's first segment.
     /// At most 2^32 - 1 (the schema's `xs:unsignedInt`): Unix seconds fit until 2106.
     pub start_number: u64,
     /// @initialization: a URL template, relative to the MPD.
     pub initialization: &'a str,
     /// @media: a URL template with `$Number$`, relative to the MPD. A `$` that is none of a template's is written `$$`.
     pub media: &'a str,
-    /// The segments in the order of their numbers; at least one.
-    pub timeline: T,
+    /// Which segments there are.
+    pub segments: Segments<T>,
+}
+
+/// How a SegmentTemplate says which segments there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Segments<T> {
+    /// A SegmentTimeline: one time per segment, in the order of their numbers; at least one.
+    Timeline(T),
+    /// Segments of one duration that number themselves by time, the one under construction among them (DASH 5.3.9.5.3).
+    Regular(Regular),
+}
+
+/// Segments of about one duration, which can be asked for while they are under construction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Regular {
+    /// @duration in ticks, not 0: no segment begins more than half of it beside its place (cmaf-dash.md 5.3).
+    pub duration: u64,
+    /// @availabilityTimeOffset: how much before its end a segment can be asked for, for the chunks that there are
+    /// (@availabilityTimeComplete is false).
+    pub availability_time_offset: Duration,
+}
+
+impl<T> SegmentTemplate<'_, T> {
+    /// What lists the segments, if anything does.
+    pub fn timeline(&self) -> Option<&T> {
+        match &self.segments {
+            Segments::Timeline(timeline) => Some(timeline),
+            Segments::Regular(_) => None,
+        }
+    }
 }
 
 /// One segment of a SegmentTimeline.
@@ -151,12 +209,16 @@ pub struct TimelineSegment {
 }
 
 /// An MPD's tags and fixed attributes outside its Periods.
-const MPD_BYTES: usize =
-    512 + PROFILES.len() + UTC_TIMING_HTTP_ISO.len() + 2 * DATE_BYTES + 6 * DURATION_BYTES_MAX;
+const MPD_BYTES: usize = 1_024
+    + PROFILES.len()
+    + PROFILE_LOW_LATENCY.len()
+    + UTC_TIMING_HTTP_ISO.len()
+    + 2 * DATE_BYTES
+    + 6 * DURATION_BYTES_MAX;
 /// A Period's tags.
 const PERIOD_BYTES: usize = 64 + DECIMAL_BYTES_MAX + 2 * DURATION_BYTES_MAX;
 /// An AdaptationSet's tags and fixed attributes with their longest numbers, without its strings and segments.
-const ADAPTATION_SET_BYTES: usize = 1_024 + PERIOD_CONTINUITY.len() + 12 * DECIMAL_BYTES_MAX;
+const ADAPTATION_SET_BYTES: usize = 1_280 + PERIOD_CONTINUITY.len() + DATE_BYTES + 16 * DECIMAL_BYTES_MAX;
 /// The longest `<S t="" d=""/>`; one with S@r stands for two segments at least, and has less than twice as many.
 const SEGMENT_BYTES: usize = 14 + 2 * DECIMAL_BYTES_MAX;
 
@@ -184,17 +246,11 @@ where
         }
         self.push_start(out);
         for period in &self.periods {
-            period.push(out)?;
+            period.push(self.utc_timing, out)?;
         }
         if let Some(url) = self.utc_timing {
-            if !url.starts_with("http://") && !url.starts_with("https://") {
-                return Err(RenderError::Form("UTCTiming@value"));
-            }
-            push(out, "<UTCTiming schemeIdUri=\"");
-            push(out, UTC_TIMING_HTTP_ISO);
-            push(out, "\" value=\"");
-            push_escaped(out, "UTCTiming@value", url)?;
-            push(out, "\"/>\n");
+            push_utc_timing(out, url)?;
+            out.push(b'\n');
         }
         push(out, "</MPD>\n");
         Ok(())
@@ -208,6 +264,10 @@ where
         push(out, if self.ended.is_some() { "static" } else { "dynamic" });
         push(out, "\" profiles=\"");
         push(out, PROFILES);
+        if self.latency.is_some() {
+            out.push(b',');
+            push(out, PROFILE_LOW_LATENCY);
+        }
         push(out, "\" availabilityStartTime=\"");
         push_date(out, self.availability_start_time);
         push(out, "\" publishTime=\"");
@@ -224,6 +284,9 @@ where
         push_duration_attribute(out, "\" minBufferTime=\"", self.min_buffer_time);
         push_duration_attribute(out, "\" maxSegmentDuration=\"", self.max_segment_duration);
         push(out, "\">\n");
+        if let Some(latency) = &self.latency {
+            latency.push(out);
+        }
     }
 
     /// At least as many bytes as the text has, when the timelines know their lengths.
@@ -235,11 +298,47 @@ where
     }
 }
 
+impl Latency {
+    fn push(&self, out: &mut Vec<u8>) {
+        push(out, "<ServiceDescription id=\"0\"><Latency referenceId=\"0\" target=\"");
+        push_millis(out, self.target);
+        push(out, "\" min=\"");
+        push_millis(out, self.min);
+        push(out, "\" max=\"");
+        push_millis(out, self.max);
+        push(out, "\"/><PlaybackRate min=\"");
+        let (min, max) = self.playback_rate_percent;
+        push_hundredths(out, min);
+        push(out, "\" max=\"");
+        push_hundredths(out, max);
+        push(out, "\"/></ServiceDescription>\n");
+    }
+}
+
+impl ProducerReference {
+    fn push(&self, out: &mut Vec<u8>, utc_timing: Option<&str>) -> Result<(), RenderError> {
+        push(out, "<ProducerReferenceTime id=\"0\" type=\"encoder\" wallClockTime=\"");
+        push_date(out, self.wall_clock);
+        push(out, "\" presentationTime=\"");
+        push_u64(out, self.presentation_time);
+        push(out, if self.inband { "\" inband=\"true\"" } else { "\"" });
+        match utc_timing {
+            Some(url) => {
+                push(out, ">");
+                push_utc_timing(out, url)?;
+                push(out, "</ProducerReferenceTime>\n");
+            }
+            None => push(out, "/>\n"),
+        }
+        Ok(())
+    }
+}
+
 impl<T> Period<'_, T>
 where
     T: Clone + IntoIterator<Item = TimelineSegment>,
 {
-    fn push(&self, out: &mut Vec<u8>) -> Result<(), RenderError> {
+    fn push(&self, utc_timing: Option<&str>, out: &mut Vec<u8>) -> Result<(), RenderError> {
         if self.adaptation_sets.is_empty() {
             return Err(RenderError::NoAdaptationSets { period: self.id });
         }
@@ -251,7 +350,7 @@ where
         }
         push(out, "\">\n");
         for set in &self.adaptation_sets {
-            set.push(self, out)?;
+            set.push(self, utc_timing, out)?;
         }
         push(out, "</Period>\n");
         Ok(())
@@ -262,7 +361,12 @@ impl<T> AdaptationSet<'_, T>
 where
     T: Clone + IntoIterator<Item = TimelineSegment>,
 {
-    fn push(&self, period: &Period<'_, T>, out: &mut Vec<u8>) -> Result<(), RenderError> {
+    fn push(
+        &self,
+        period: &Period<'_, T>,
+        utc_timing: Option<&str>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), RenderError> {
         push(out, "<AdaptationSet id=\"");
         push_u64(out, u64::from(self.id));
         let content_type = self.representation.media.content_type();
@@ -290,6 +394,9 @@ where
             push_u64(out, earlier);
             push(out, "\"/>\n");
         }
+        if let Some(reference) = &self.producer_reference {
+            reference.push(out, utc_timing)?;
+        }
         push(out, "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>\n");
         let ids = (period.id, self.id);
         self.template.push(ids, out)?;
@@ -299,10 +406,13 @@ where
     }
 
     fn len_max(&self) -> usize {
-        let SegmentTemplate { initialization, media, timeline, .. } = &self.template;
+        let SegmentTemplate { initialization, media, segments, .. } = &self.template;
         let strings = [self.lang.unwrap_or_default(), self.representation.id, self.representation.codecs];
         let strings: usize = strings.iter().chain([initialization, media]).map(|text| text.len()).sum();
-        let segments = timeline.clone().into_iter().size_hint().0;
+        let segments = match segments {
+            Segments::Timeline(timeline) => timeline.clone().into_iter().size_hint().0,
+            Segments::Regular(_) => 0,
+        };
         ADAPTATION_SET_BYTES + strings * ESCAPE_BYTES_MAX + segments * SEGMENT_BYTES
     }
 }
@@ -441,9 +551,13 @@ where
             push(out, name);
             push_escaped(out, attribute, template)?;
         }
+        let timeline = match &self.segments {
+            Segments::Timeline(timeline) => timeline,
+            Segments::Regular(regular) => return regular.push((period, adaptation_set), out),
+        };
         push(out, "\">\n<SegmentTimeline>");
         let mut run: Option<Run> = None;
-        for segment in self.timeline.clone() {
+        for segment in timeline.clone() {
             if segment.d == 0 {
                 return Err(RenderError::NoDuration { period, adaptation_set });
             }
@@ -458,6 +572,23 @@ where
         }
         run.ok_or(RenderError::NoSegments { period, adaptation_set })?.push(out);
         push(out, "</SegmentTimeline>\n</SegmentTemplate>\n");
+        Ok(())
+    }
+}
+
+impl Regular {
+    fn push(&self, (period, adaptation_set): (u64, u32), out: &mut Vec<u8>) -> Result<(), RenderError> {
+        if self.duration == 0 {
+            return Err(RenderError::NoDuration { period, adaptation_set });
+        }
+        push(out, "\" duration=\"");
+        push_u64(out, self.duration);
+        push(out, "\" availabilityTimeOffset=\"");
+        push_u64(out, self.availability_time_offset.as_secs());
+        out.push(b'.');
+        push_three(out, self.availability_time_offset.subsec_millis());
+        // dash.js compares the text "false".
+        push(out, "\" availabilityTimeComplete=\"false\"/>\n");
         Ok(())
     }
 }
@@ -504,6 +635,37 @@ impl Run {
     }
 }
 
+fn push_utc_timing(out: &mut Vec<u8>, url: &str) -> Result<(), RenderError> {
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return Err(RenderError::Form("UTCTiming@value"));
+    }
+    push(out, "<UTCTiming schemeIdUri=\"");
+    push(out, UTC_TIMING_HTTP_ISO);
+    push(out, "\" value=\"");
+    push_escaped(out, "UTCTiming@value", url)?;
+    push(out, "\"/>");
+    Ok(())
+}
+
+fn push_millis(out: &mut Vec<u8>, duration: Duration) {
+    push_u64(out, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+}
+
+/// `1.04` for 104.
+fn push_hundredths(out: &mut Vec<u8>, percent: u32) {
+    push_u64(out, u64::from(percent / 100));
+    out.push(b'.');
+    push_u64(out, u64::from(percent / 10 % 10));
+    push_u64(out, u64::from(percent % 10));
+}
+
+/// Three digits of what is below 1,000.
+fn push_three(out: &mut Vec<u8>, value: u32) {
+    push_u64(out, u64::from(value / 100));
+    push_u64(out, u64::from(value / 10 % 10));
+    push_u64(out, u64::from(value % 10));
+}
+
 /// `name` is the end of the attribute before it, its own name and the quote in front of the value.
 fn push_duration_attribute(out: &mut Vec<u8>, name: &str, duration: Duration) {
     push(out, name);
@@ -546,13 +708,14 @@ mod tests {
                     frame_rate: Some((30, 1)),
                 }),
             },
+            producer_reference: None,
             template: SegmentTemplate {
                 timescale: Timescale::MPEG,
                 presentation_time_offset: 900_000,
                 start_number: 41,
                 initialization: "v0/init-3fa1.mp4",
                 media: "v0/$Number$.m4s",
-                timeline: timeline(segments),
+                segments: Segments::Timeline(timeline(segments)),
             },
         }
     }
@@ -567,13 +730,14 @@ mod tests {
                 codecs: "mp4a.40.2",
                 media: Media::Audio(Audio { sampling_rate: 48_000, channels: 2 }),
             },
+            producer_reference: None,
             template: SegmentTemplate {
                 timescale: Timescale::new(48_000).unwrap(),
                 presentation_time_offset: 480_000,
                 start_number: 41,
                 initialization: "a0/init-77b2.mp4",
                 media: "a0/$Number$.m4s",
-                timeline: timeline(segments),
+                segments: Segments::Timeline(timeline(segments)),
             },
         }
     }
@@ -590,6 +754,7 @@ mod tests {
             max_segment_duration: Duration::from_millis(2_005),
             ended: None,
             utc_timing: Some("http://example.org:8080/time?a=1&b"),
+            latency: None,
             periods: vec![Period {
                 id: 41,
                 start: Duration::from_millis(823_176_000_250),
@@ -607,6 +772,46 @@ mod tests {
         let text = mpd.render().expect("it can be rendered");
         assert!(text.len() <= mpd.len_max(), "{} bytes are more than {}", text.len(), mpd.len_max());
         String::from_utf8(text).expect("an MPD is UTF-8")
+    }
+
+    #[test]
+    fn what_low_latency_adds_by_the_byte() {
+        let mut mpd = live();
+        mpd.latency = Some(Latency {
+            target: Duration::from_millis(1_200),
+            min: Duration::from_millis(600),
+            max: Duration::from_secs(4),
+            playback_rate_percent: (96, 104),
+        });
+        for set in &mut mpd.periods[0].adaptation_sets {
+            set.template.segments = Segments::Regular(Regular {
+                duration: 180_180,
+                availability_time_offset: Duration::from_millis(1_788),
+            });
+            set.producer_reference = Some(ProducerReference {
+                wall_clock: WallTime::from_unix_millis(1_769_860_800_250),
+                presentation_time: 900_000,
+                inband: true,
+            });
+        }
+        let text = rendered(&mpd);
+        let clock = r#"<UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-iso:2014" value="http://example.org:8080/time?a=1&amp;b"/>"#;
+        let reference = format!(
+            r#"<ProducerReferenceTime id="0" type="encoder" wallClockTime="2026-01-31T12:00:00.250Z" presentationTime="900000" inband="true">{clock}</ProducerReferenceTime>"#
+        );
+        for expected in [
+            r#"urn:mpeg:dash:profile:cmaf:2019,http://www.dashif.org/guidelines/low-latency-live-v5" "#,
+            "\n<ServiceDescription id=\"0\"><Latency referenceId=\"0\" target=\"1200\" min=\"600\" max=\"4000\"/>\
+             <PlaybackRate min=\"0.96\" max=\"1.04\"/></ServiceDescription>\n<Period ",
+            r#" media="v0/$Number$.m4s" duration="180180" availabilityTimeOffset="1.788" availabilityTimeComplete="false"/>"#,
+            &reference,
+        ] {
+            assert!(text.contains(expected), "{expected} in {text}");
+        }
+        assert!(!text.contains("SegmentTimeline"), "{text}");
+        mpd.periods[0].adaptation_sets[0].template.segments =
+            Segments::Regular(Regular { duration: 0, availability_time_offset: Duration::ZERO });
+        assert_eq!(mpd.render(), Err(RenderError::NoDuration { period: 41, adaptation_set: 0 }));
     }
 
     #[test]
@@ -832,7 +1037,7 @@ mod tests {
             set.template.presentation_time_offset = u64::MAX;
             set.template.start_number = u32::MAX.into();
             set.template.media = "\"\"\"\"\"\"\"\"$Number$\"\"\"\"\"\"\"\"\"\"";
-            set.template.timeline = timeline(&[(u64::MAX, u64::MAX); 300]);
+            set.template.segments = Segments::Timeline(timeline(&[(u64::MAX, u64::MAX); 300]));
             set.representation.media = Media::Video(Video {
                 width: u32::MAX,
                 height: u32::MAX - 1,

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use headwater_media::{MediaTime, WallTime};
 
 use super::RenderError;
+use super::low_latency::{LowLatency, Part, push_parts};
 use super::text::{DateWriter, TextError, Uri, push, push_seconds, push_u64, uri_characters};
 
 /// EXT-X-VERSION by what needs it: the lowest that the content asks for (8216bis 8), constant for a stream.
@@ -14,6 +15,8 @@ pub enum Version {
     MpegTs,
     /// 6: EXT-X-MAP outside I-frame playlists, which is every fMP4 playlist.
     Fmp4,
+    /// 9: EXT-X-SKIP, in the full playlist too: a delta update must not change the version.
+    LowLatency,
 }
 
 impl Version {
@@ -21,11 +24,13 @@ impl Version {
         match self {
             Version::MpegTs => "3",
             Version::Fmp4 => "6",
+            Version::LowLatency => "9",
         }
     }
 }
 
-/// How a rendition's segments are named: prefix, media sequence number, suffix.
+/// How a rendition's segments are named: prefix, media sequence number, suffix; and their parts: `.` and the part's
+/// index behind the number.
 ///
 /// A name follows from the number alone, so one number never has two URIs (hls.js calls that a parsing error).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,10 +59,28 @@ impl SegmentNames {
         format!("{}{sequence}{}", self.prefix, self.suffix)
     }
 
+    /// The name of part `part` of segment `sequence`, as the playlist writes it.
+    pub fn part_name(&self, sequence: u64, part: u32) -> String {
+        format!("{}{sequence}.{part}{}", self.prefix, self.suffix)
+    }
+
     fn push(&self, out: &mut Vec<u8>, sequence: u64) {
         push(out, &self.prefix);
         push_u64(out, sequence);
         push(out, &self.suffix);
+    }
+
+    pub(super) fn push_part(&self, out: &mut Vec<u8>, sequence: u64, part: u64) {
+        push(out, &self.prefix);
+        push_u64(out, sequence);
+        out.push(b'.');
+        push_u64(out, part);
+        push(out, &self.suffix);
+    }
+
+    /// Bytes of the longest name of a part.
+    pub(super) fn part_len_max(&self) -> usize {
+        self.len_max() + PART_INDEX_BYTES_MAX
     }
 
     /// Bytes of the longest name.
@@ -79,12 +102,15 @@ pub struct Segment<'a> {
     pub gap: bool,
     /// The initialization section it needs; EXT-X-MAP is written where this changes. `None` for MPEG-TS.
     pub map: Option<&'a Uri>,
+    /// EXT-X-PART tags in front of EXTINF; empty for a segment that is too old for them (8216bis 6.2.2: 3 target
+    /// durations from the end), and where there are none. Written only into a low-latency playlist.
+    pub parts: &'a [Part],
 }
 
 impl Segment<'_> {
     /// A segment of MPEG-TS that continues the one before it.
     pub const fn new(duration: MediaTime, program_date_time: WallTime) -> Self {
-        Segment { duration, program_date_time, discontinuity: false, gap: false, map: None }
+        Segment { duration, program_date_time, discontinuity: false, gap: false, map: None, parts: &[] }
     }
 }
 
@@ -105,10 +131,18 @@ pub struct MediaPlaylist<'a> {
     pub ended: bool,
     /// The segments' URIs.
     pub names: &'a SegmentNames,
+    /// What makes it a low-latency playlist.
+    pub low_latency: Option<LowLatency<'a>>,
+    /// EXT-X-SKIP: so many of the segments given are left out from the front, which makes it a delta update; the most
+    /// that may be is told by [`skippable`](super::skippable). Without effect where delta updates are not offered: without
+    /// [`MediaPlaylist::low_latency`], and once the playlist has ended (8216bis 6.2.5.1).
+    pub skipped: u64,
 }
 
 /// Decimal digits of the largest `u64`.
 const DECIMAL_BYTES_MAX: usize = 20;
+/// A dot and the decimal digits of the largest `u32`.
+const PART_INDEX_BYTES_MAX: usize = 11;
 /// Header tags with the longest numbers, and EXT-X-ENDLIST: for the one allocation, not a limit.
 const HEADER_BYTES: usize = 224;
 /// A segment's longest tags and its line ends, without its name and without EXT-X-MAP.
@@ -130,20 +164,27 @@ impl<'a> MediaPlaylist<'a> {
             independent_segments: true,
             ended: false,
             names,
+            low_latency: None,
+            skipped: 0,
         }
     }
 
     /// The playlist's text, ASCII, in one allocation when the iterator knows its length.
     ///
     /// # Errors
-    /// [`RenderError::NoSegments`] when `segments` is empty.
+    /// [`RenderError::NoSegments`] when `segments` is empty, or all of it is skipped.
     pub fn render<'s>(
         &self,
-        segments: impl IntoIterator<Item = Segment<'s>>,
+        segments: impl IntoIterator<Item = Segment<'s>, IntoIter: Clone>,
     ) -> Result<Vec<u8>, RenderError> {
         let segments = segments.into_iter();
         let count = segments.size_hint().0;
-        let mut out = Vec::with_capacity(HEADER_BYTES + count * (SEGMENT_BYTES + self.names.len_max()));
+        let low_latency = self.low_latency.map_or(0, |low_latency| {
+            let parts = segments.clone().map(|segment| segment.parts.len()).sum();
+            low_latency.len_max(parts, self.names)
+        });
+        let segment_bytes = SEGMENT_BYTES + self.names.len_max();
+        let mut out = Vec::with_capacity(HEADER_BYTES + low_latency + count * segment_bytes);
         self.render_into(segments, &mut out)?;
         Ok(out)
     }
@@ -151,37 +192,38 @@ impl<'a> MediaPlaylist<'a> {
     /// [`MediaPlaylist::render`] at the end of `out`, for callers that recycle buffers.
     ///
     /// # Errors
-    /// [`RenderError::NoSegments`] when `segments` is empty; `out` then ends in an unfinished playlist.
+    /// As [`MediaPlaylist::render`]; `out` then ends in an unfinished playlist.
     pub fn render_into<'s>(
         &self,
         segments: impl IntoIterator<Item = Segment<'s>>,
         out: &mut Vec<u8>,
     ) -> Result<(), RenderError> {
-        self.push_header(out);
-        let mut dates = DateWriter::new();
-        let mut map = None;
+        let mut to_skip = self.skipped();
+        self.push_header(to_skip, out);
+        let mut lead = Lead::new();
         let mut sequence = self.media_sequence;
         let mut any = false;
         for segment in segments {
-            if segment.discontinuity {
-                push(out, "#EXT-X-DISCONTINUITY\n");
+            if to_skip > 0 {
+                to_skip -= 1;
+                // The client keeps the EXT-X-MAP of what it holds.
+                lead.map = segment.map;
+            } else {
+                lead.push(out, segment.discontinuity, segment.map, segment.program_date_time);
+                self.push_segment(out, sequence, &segment);
+                any = true;
             }
-            if segment.map != map {
-                map = segment.map;
-                push_map(out, segment.map);
-            }
-            push(out, "#EXT-X-PROGRAM-DATE-TIME:");
-            dates.push(out, segment.program_date_time);
-            push(out, if segment.gap { "\n#EXT-X-GAP\n#EXTINF:" } else { "\n#EXTINF:" });
-            push_seconds(out, segment.duration);
-            push(out, ",\n");
-            self.names.push(out, sequence);
-            out.push(b'\n');
             sequence = sequence.saturating_add(1);
-            any = true;
         }
         if !any {
             return Err(RenderError::NoSegments);
+        }
+        if let Some(low_latency) = &self.low_latency {
+            if let Some(edge) = low_latency.edge.filter(|edge| !edge.parts.is_empty()) {
+                lead.push(out, edge.discontinuity, edge.map, edge.program_date_time);
+                push_parts(out, self.names, sequence, edge.parts, false);
+            }
+            low_latency.push_trailer(out, self.names, self.ended);
         }
         if self.ended {
             push(out, "#EXT-X-ENDLIST\n");
@@ -189,7 +231,12 @@ impl<'a> MediaPlaylist<'a> {
         Ok(())
     }
 
-    fn push_header(&self, out: &mut Vec<u8>) {
+    /// [`MediaPlaylist::skipped`], where that may be.
+    fn skipped(&self) -> u64 {
+        if self.low_latency.is_some() && !self.ended { self.skipped } else { 0 }
+    }
+
+    fn push_header(&self, skipped: u64, out: &mut Vec<u8>) {
         push(out, "#EXTM3U\n#EXT-X-VERSION:");
         push(out, self.version.text());
         if self.independent_segments {
@@ -197,11 +244,60 @@ impl<'a> MediaPlaylist<'a> {
         }
         push(out, "\n#EXT-X-TARGETDURATION:");
         push_u64(out, u64::from(self.target_duration.get()));
-        push(out, "\n#EXT-X-MEDIA-SEQUENCE:");
+        out.push(b'\n');
+        if let Some(low_latency) = &self.low_latency {
+            low_latency.push_header(out);
+        }
+        push(out, "#EXT-X-MEDIA-SEQUENCE:");
         push_u64(out, self.media_sequence);
         // Present even while 0: it must stand there as soon as a discontinuity can occur (Apple authoring 8.17).
         push(out, "\n#EXT-X-DISCONTINUITY-SEQUENCE:");
         push_u64(out, self.discontinuity_sequence);
+        out.push(b'\n');
+        if skipped > 0 {
+            push(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS=");
+            push_u64(out, skipped);
+            out.push(b'\n');
+        }
+    }
+
+    /// What follows a segment's first tags, in the order of a segment's tags used here.
+    fn push_segment(&self, out: &mut Vec<u8>, sequence: u64, segment: &Segment<'_>) {
+        if segment.gap {
+            push(out, "#EXT-X-GAP\n");
+        }
+        if self.low_latency.is_some() {
+            push_parts(out, self.names, sequence, segment.parts, segment.gap);
+        }
+        push(out, "#EXTINF:");
+        push_seconds(out, segment.duration);
+        push(out, ",\n");
+        self.names.push(out, sequence);
+        out.push(b'\n');
+    }
+}
+
+/// Writes the tags in front of a segment, or of its first part (8216bis 4.4.4.9), and knows what was written before.
+struct Lead<'a> {
+    dates: DateWriter,
+    map: Option<&'a Uri>,
+}
+
+impl<'a> Lead<'a> {
+    fn new() -> Lead<'a> {
+        Lead { dates: DateWriter::new(), map: None }
+    }
+
+    fn push(&mut self, out: &mut Vec<u8>, discontinuity: bool, map: Option<&'a Uri>, date: WallTime) {
+        if discontinuity {
+            push(out, "#EXT-X-DISCONTINUITY\n");
+        }
+        if map != self.map {
+            self.map = map;
+            push_map(out, map);
+        }
+        push(out, "#EXT-X-PROGRAM-DATE-TIME:");
+        self.dates.push(out, date);
         out.push(b'\n');
     }
 }
@@ -328,6 +424,7 @@ mod tests {
     #[test]
     fn names_are_checked_and_numbered() {
         assert_eq!(names().name(41), "41.ts");
+        assert_eq!(names().part_name(41, 7), "41.7.ts");
         for (prefix, suffix) in [("#", ".ts"), ("", ".ts\n"), ("a b", ""), ("", "\"")] {
             assert!(SegmentNames::new(prefix, suffix).is_err(), "{prefix:?} {suffix:?}");
         }

@@ -1,12 +1,17 @@
 //! HTTP Live Streaming (draft-pantos-hls-rfc8216bis, "8216bis" in comments): the model of a playlist, its text, and
 //! a checker of what the text promises.
 
+mod low_latency;
 mod media;
 mod multivariant;
 mod text;
 
 pub mod check;
+#[doc(hidden)]
+pub mod fuzzing;
 
+pub use check::{MergeError, merge_delta};
+pub use low_latency::{Edge, Hint, LowLatency, PART_DURATION_SLACK, Part, RenditionReport, skippable};
 pub use media::{MediaPlaylist, Segment, SegmentNames, Version};
 pub use multivariant::{AudioRendition, MultivariantPlaylist, Variant, VideoRange};
 pub use text::{QuotedString, TEXT_BYTES_MAX, TextError, Uri};

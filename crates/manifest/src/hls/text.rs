@@ -1,6 +1,7 @@
 //! The pieces a playlist's lines are made of: validated strings, and numbers in the one form they are written in.
 
 use std::fmt;
+use std::time::Duration;
 
 use headwater_media::{MediaTime, Timescale, WallTime};
 
@@ -119,7 +120,6 @@ pub(super) fn push_u64(out: &mut Vec<u8>, value: u64) {
 }
 
 /// The two decimal digits of `value`, which is below 100.
-#[allow(clippy::cast_possible_truncation)]
 fn two_digits(value: u32) -> [u8; 2] {
     // Both are below 10 by the remainders.
     [b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8]
@@ -139,17 +139,43 @@ fn six_digits(value: u32) -> [u8; 6] {
 /// then below it by more than half a millionth (or by a whole one), so that it never prints as one that rounds above
 /// the target (8216bis 4.4.3.1).
 pub(super) fn push_seconds(out: &mut Vec<u8>, duration: MediaTime) {
+    push_micros(out, micros_nearest(duration));
+}
+
+/// Microseconds of `duration`, rounded to the nearest; 0 for a negative one.
+pub(super) fn micros_nearest(duration: MediaTime) -> u64 {
     // `rescale` divides in 128 bits; a segment's ticks times a million fit 64, where the division is ten times cheaper.
     let hz = u64::from(duration.scale().hz());
     let ticks = u64::try_from(duration.ticks()).unwrap_or(0);
-    let micros = match ticks.checked_mul(1_000_000) {
+    match ticks.checked_mul(1_000_000) {
         Some(scaled) => scaled.saturating_add(hz / 2) / hz,
         None => Timescale::new(1_000_000)
             .map_or(0, |scale| u64::try_from(duration.rescale(scale).ticks()).unwrap_or(0)),
-    };
+    }
+}
+
+/// Appends microseconds as seconds with six decimals.
+pub(super) fn push_micros(out: &mut Vec<u8>, micros: u64) {
     push_u64(out, micros / 1_000_000);
     out.push(b'.');
     out.extend_from_slice(&six_digits(u32::try_from(micros % 1_000_000).unwrap_or(0)));
+}
+
+/// The first whole microsecond beyond `duration`; 1 for a negative one.
+pub(super) fn micros_beyond(duration: MediaTime) -> u64 {
+    let hz = u64::from(duration.scale().hz());
+    let ticks = u64::try_from(duration.ticks()).unwrap_or(0);
+    match ticks.checked_mul(1_000_000) {
+        Some(scaled) => scaled / hz + 1,
+        // Over half a year: whole seconds are near enough.
+        None => (ticks / hz).saturating_add(1).saturating_mul(1_000_000),
+    }
+}
+
+/// Microseconds of `duration`, rounded up.
+pub(super) fn micros_up(duration: Duration) -> u64 {
+    let micros = u64::from(duration.subsec_nanos().div_ceil(1_000));
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(micros)
 }
 
 /// Appends a frame rate with three decimals, rounded to the nearest (8216bis 4.4.6.2); the denominator is not 0.
@@ -276,6 +302,24 @@ mod tests {
             push_seconds(&mut out, MediaTime::new(below, Timescale::new(hz).unwrap()));
             assert!(out.as_slice() < b"6.500000".as_slice(), "{hz} Hz prints {:?}", String::from_utf8(out));
         }
+    }
+
+    #[test]
+    fn whole_microseconds_beyond_a_duration() {
+        for (ticks, hz, expected) in [
+            (45_000, 90_000, 500_001),
+            (24_576, 48_000, 512_001),
+            (22_528, 44_100, 510_840),
+            (1, 3, 333_334),
+            (2, 3, 666_667),
+            (-1, 90_000, 1),
+            (1 << 50, 90_000, 12_509_998_965_000_000),
+        ] {
+            let duration = MediaTime::new(ticks, Timescale::new(hz).unwrap());
+            assert_eq!(micros_beyond(duration), expected, "{ticks}/{hz}");
+        }
+        assert_eq!(micros_up(Duration::from_nanos(333_333_333)), 333_334);
+        assert_eq!(micros_up(Duration::MAX), u64::MAX);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Streams made for tests: configurations, samples and a packager's calls in a packager's order.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use bytes::Bytes;
 use headwater_media::{
@@ -9,18 +9,18 @@ use headwater_mpegts::{Muxer, Program};
 use headwater_testkit::ts::{TsReader, TsReport};
 
 /// x264, High, 320x180: one SPS, one PPS.
-pub const RECORD: &[u8] = &[
+pub(crate) const RECORD: &[u8] = &[
     0x01, 0x64, 0x00, 0x0c, 0xff, 0xe1, 0x00, 0x1a, 0x67, 0x64, 0x00, 0x0c, 0xac, 0xd9, 0x41, 0x41, 0x9f,
     0x9f, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x03, 0x03, 0x20, 0xf1, 0x42, 0x99, 0x60,
     0x01, 0x00, 0x06, 0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0, 0xfd, 0xf8, 0xf8, 0x00,
 ];
 
 /// The SPS and PPS in [`RECORD`].
-pub fn parameter_sets() -> (&'static [u8], &'static [u8]) {
+pub(crate) fn parameter_sets() -> (&'static [u8], &'static [u8]) {
     (&RECORD[8..34], &RECORD[37..43])
 }
 
-pub fn video_config() -> VideoConfig {
+pub(crate) fn video_config() -> VideoConfig {
     VideoConfig {
         codec: VideoCodec::H264,
         record: Bytes::from_static(RECORD),
@@ -34,7 +34,7 @@ pub fn video_config() -> VideoConfig {
     }
 }
 
-pub fn aac_config(record: &[u8], rate: u32) -> AudioConfig {
+pub(crate) fn aac_config(record: &[u8], rate: u32) -> AudioConfig {
     AudioConfig {
         codec: AudioCodec::Aac,
         record: Bytes::copy_from_slice(record),
@@ -47,7 +47,7 @@ pub fn aac_config(record: &[u8], rate: u32) -> AudioConfig {
 }
 
 /// AAC-LC stereo.
-pub fn aac(rate: u32) -> AudioConfig {
+pub(crate) fn aac(rate: u32) -> AudioConfig {
     let index =
         [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000]
             .iter()
@@ -57,7 +57,7 @@ pub fn aac(rate: u32) -> AudioConfig {
     aac_config(&u16::try_from(bits).unwrap().to_be_bytes(), rate)
 }
 
-pub fn mp3(rate: u32) -> AudioConfig {
+pub(crate) fn mp3(rate: u32) -> AudioConfig {
     let samples_per_frame = if rate >= 32_000 { 1_152 } else { 576 };
     AudioConfig { codec: AudioCodec::Mp3, record: Bytes::new(), samples_per_frame, ..aac(48_000) }
         .with_rate(rate)
@@ -76,12 +76,12 @@ impl WithRate for AudioConfig {
 }
 
 /// Bytes that depend on their place and on `seed`, never 0: no start codes, no trailing zeros.
-pub fn noise(seed: usize, size: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: usize, size: usize) -> Vec<u8> {
     (0..size).map(|n| u8::try_from((n * 31 + seed * 17 + n / 251) % 255).unwrap() + 1).collect()
 }
 
 /// NAL units behind 4-byte lengths.
-pub fn length_prefixed(units: &[&[u8]]) -> Bytes {
+pub(crate) fn length_prefixed(units: &[&[u8]]) -> Bytes {
     let mut data = Vec::new();
     for unit in units {
         data.extend_from_slice(&u32::try_from(unit.len()).unwrap().to_be_bytes());
@@ -91,42 +91,42 @@ pub fn length_prefixed(units: &[&[u8]]) -> Bytes {
 }
 
 /// A slice NAL unit of `size` bytes.
-pub fn slice(idr: bool, seed: usize, size: usize) -> Vec<u8> {
+pub(crate) fn slice(idr: bool, seed: usize, size: usize) -> Vec<u8> {
     let mut unit = noise(seed, size);
     unit[0] = if idr { 0x65 } else { 0x41 };
     unit
 }
 
-pub fn picture(dts: i64, cts_offset: i32, sync: bool, data: Bytes) -> Sample {
+pub(crate) fn picture(dts: i64, cts_offset: i32, sync: bool, data: Bytes) -> Sample {
     Sample { track: TrackId::VIDEO, dts: MediaTime::new(dts, Timescale::MPEG), cts_offset, sync, data }
 }
 
-pub fn sound(ticks: i64, rate: u32, data: Bytes) -> Sample {
+pub(crate) fn sound(ticks: i64, rate: u32, data: Bytes) -> Sample {
     let dts = MediaTime::new(ticks, Timescale::new(rate).unwrap());
     Sample { track: TrackId::AUDIO, dts, cts_offset: 0, sync: true, data }
 }
 
 /// A stream and how it is cut.
 #[derive(Clone)]
-pub struct Stream {
-    pub seconds: i64,
+pub(crate) struct Stream {
+    pub(crate) seconds: i64,
     /// Media time of the first picture and of the first audio frame, 90 kHz ticks.
-    pub start: i64,
+    pub(crate) start: i64,
     /// 90 kHz ticks per picture; None without video.
-    pub frame_ticks: Option<i64>,
+    pub(crate) frame_ticks: Option<i64>,
     /// Composition time offsets in pictures, in decode order, repeated over a group.
-    pub composition: &'static [i64],
+    pub(crate) composition: &'static [i64],
     /// Pictures from keyframe to keyframe; each keyframe begins a segment.
-    pub gop: i64,
-    pub picture_size: usize,
-    pub audio: Option<AudioConfig>,
-    pub audio_size: usize,
+    pub(crate) gop: i64,
+    pub(crate) picture_size: usize,
+    pub(crate) audio: Option<AudioConfig>,
+    pub(crate) audio_size: usize,
     /// Audio begins this much after video, 90 kHz ticks.
-    pub audio_late: i64,
+    pub(crate) audio_late: i64,
     /// Audio is handed in this much later than video of the same time, 90 kHz ticks.
-    pub audio_lag: i64,
+    pub(crate) audio_lag: i64,
     /// No audio between these, 90 kHz ticks after the start.
-    pub audio_pause: (i64, i64),
+    pub(crate) audio_pause: (i64, i64),
 }
 
 impl Default for Stream {
@@ -149,7 +149,7 @@ impl Default for Stream {
 
 impl Stream {
     /// Every sample with the time at which it is handed in, in order.
-    pub fn samples(&self) -> Vec<Sample> {
+    pub(crate) fn samples(&self) -> Vec<Sample> {
         let end = self.start + self.seconds * 90_000;
         let mut samples = Vec::new();
         if let Some(ticks) = self.frame_ticks {
@@ -188,31 +188,31 @@ impl Stream {
         samples.into_iter().map(|(_, sample)| sample).collect()
     }
 
-    pub fn muxer(&self) -> Muxer {
+    pub(crate) fn muxer(&self) -> Muxer {
         let video = self.frame_ticks.map(|_| video_config());
         Muxer::new(Program { video: video.as_ref(), audio: self.audio.as_ref() }).unwrap()
     }
 
     /// The segments, cut at every keyframe; audio-only every two seconds.
-    pub fn segments(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn segments(&self) -> Vec<Vec<u8>> {
         let mut muxer = self.muxer();
         segments(&mut muxer, &self.samples())
     }
 
     /// The segments read back.
-    pub fn report(&self) -> TsReport {
+    pub(crate) fn report(&self) -> TsReport {
         read(&self.segments())
     }
 
     /// The audio frames with their exact times in 90 kHz ticks.
-    pub fn audio_frames(&self) -> Vec<(i64, Bytes)> {
+    pub(crate) fn audio_frames(&self) -> Vec<(i64, Bytes)> {
         let audio = self.samples().into_iter().filter(|sample| sample.track == TrackId::AUDIO);
         audio.map(|sample| (sample.dts.rescale(Timescale::MPEG).ticks(), sample.data)).collect()
     }
 }
 
 /// Hands samples in as a packager does.
-pub fn segments(muxer: &mut Muxer, samples: &[Sample]) -> Vec<Vec<u8>> {
+pub(crate) fn segments(muxer: &mut Muxer, samples: &[Sample]) -> Vec<Vec<u8>> {
     let has_video = samples.iter().any(|sample| sample.track == TrackId::VIDEO);
     let mut segments = Vec::new();
     let mut out = Vec::new();
@@ -243,7 +243,7 @@ pub fn segments(muxer: &mut Muxer, samples: &[Sample]) -> Vec<Vec<u8>> {
     segments
 }
 
-pub fn read(segments: &[Vec<u8>]) -> TsReport {
+pub(crate) fn read(segments: &[Vec<u8>]) -> TsReport {
     let mut reader = TsReader::new();
     for segment in segments {
         reader.segment(segment);

@@ -159,7 +159,7 @@ impl Loader {
                 None => offset(document.get_ref(), segments)
                     .map_or(Place::Default, |offset| Place::File(path.clone(), line(&text, offset))),
             };
-            let secret = key.starts_with("publish.keys");
+            let secret = is_secret(&key);
             let default = || value_at(shape.as_table()?, segments);
             let value = value_at(&table, segments).or_else(default).and_then(quoted).filter(|_| !secret);
             let reason = if secret && reason.starts_with("invalid") { "not a text" } else { reason };
@@ -170,6 +170,22 @@ impl Loader {
         config.check().map_err(|(key, reason)| refuse(&parse_steps(&key, &config), &reason))?;
         Ok(config)
     }
+}
+
+/// Whether a key's value is shown to nobody.
+fn is_secret(key: &str) -> bool {
+    const SECRETS: [&str; 7] = [
+        "publish.keys",
+        "auth.token_secrets",
+        "auth.jwt.secret",
+        "hooks.secret",
+        "admin.token",
+        "events.webhooks",
+        "events.mqtt.password",
+    ];
+    let has =
+        |name: &str| key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('['));
+    SECRETS.iter().any(|name| has(name))
 }
 
 fn read(path: &Path) -> Result<String, Error> {

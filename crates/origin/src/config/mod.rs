@@ -1,5 +1,7 @@
 //! The configuration: every key, its default, its range, and what must hold between keys.
 
+mod access;
+mod events;
 mod load;
 mod value;
 
@@ -11,10 +13,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use load::{Error, Loader};
-pub use value::{NotADuration, duration, duration_text};
+use crate::auth::addresses::Networks;
 
-use value::{duration_out, duration_within, number_within};
+pub use access::{Auth, Expiry, Hooks, Jwt, OnFailure, Play, PublishKey};
+pub use events::{Events, Mqtt, Webhook};
+pub use load::{Error, Loader};
+pub use value::{
+    NotABitRate, NotADuration, NotASize, bit_rate, bit_rate_text, duration, duration_text, size_bytes,
+    size_text,
+};
+
+pub(crate) use access::check_keys;
+
+use value::{
+    address_or_none, address_out, bit_rate_out, bit_rate_within, duration_out, duration_within,
+    number_within, size_out, size_within,
+};
 
 /// The whole configuration. `config/headwater.toml` documents every key; this is its shape.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -26,12 +40,24 @@ pub struct Config {
     pub rtmp: Rtmp,
     /// `[http]`: where players and caches connect.
     pub http: Http,
+    /// `[tls]`: the certificate of the listeners that begin with TLS.
+    pub tls: Tls,
     /// `[admin]`: where operators and their monitoring connect.
     pub admin: Admin,
     /// `[packaging]`: how media is cut and how long it is kept.
     pub packaging: Packaging,
     /// `[publish]`: who may publish, and what happens when a publisher leaves.
     pub publish: Publish,
+    /// `[play]`: who may play.
+    pub play: Play,
+    /// `[auth]`: how tokens are known.
+    pub auth: Auth,
+    /// `[hooks]`: whose program is asked.
+    pub hooks: Hooks,
+    /// `[events]`: who is told what happens.
+    pub events: Events,
+    /// `[limits]`: how much is carried.
+    pub limits: Limits,
     /// `[outputs]`: what is made of every stream.
     pub outputs: Outputs,
     /// `[apps.NAME]`: what differs for one app.
@@ -46,18 +72,26 @@ pub struct Config {
 pub struct Rtmp {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// The same for RTMPS; `None` for none, an empty text in the file.
+    #[serde(deserialize_with = "address_or_none", serialize_with = "address_out")]
+    pub tls_listen: Option<SocketAddr>,
+    /// Whose connections begin with the PROXY protocol.
+    pub proxy_protocol_from: Networks,
     /// Connections at a time.
     #[serde(deserialize_with = "number_within::<1, 1_000_000, _>")]
     pub max_connections: u32,
     /// Connections at a time from one address (IPv6: one /64 network).
     #[serde(deserialize_with = "number_within::<1, 1_000_000, _>")]
     pub max_connections_per_address: u32,
-    /// From the connection's first moment to its publish command.
+    /// For the handshake, then for `connect`, then for the publish command.
     #[serde(deserialize_with = "duration_within::<100, 60_000, _>", serialize_with = "duration_out")]
     pub handshake_timeout: Duration,
     /// A publisher that sends nothing for so long is treated as lost.
     #[serde(deserialize_with = "duration_within::<1_000, 600_000, _>", serialize_with = "duration_out")]
     pub idle_timeout: Duration,
+    /// Bits per second that one connection is read with, averaged over 4 s; 0 for no limit.
+    #[serde(deserialize_with = "bit_rate_within::<1, 100_000, _>", serialize_with = "bit_rate_out")]
+    pub max_bitrate: u64,
 }
 
 /// `[http]`.
@@ -66,6 +100,13 @@ pub struct Rtmp {
 pub struct Http {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// The same for HTTPS; `None` for none, an empty text in the file.
+    #[serde(deserialize_with = "address_or_none", serialize_with = "address_out")]
+    pub tls_listen: Option<SocketAddr>,
+    /// Whose connections begin with the PROXY protocol.
+    pub proxy_protocol_from: Networks,
+    /// Whose X-Forwarded-For is believed.
+    pub forwarded_for_from: Networks,
     /// `/` shows the live streams and a player; when off, stream names are listed to nobody.
     pub page: bool,
     /// Connections at a time.
@@ -74,6 +115,9 @@ pub struct Http {
     /// Connections at a time from one address (IPv6: one /64 network).
     #[serde(deserialize_with = "number_within::<1, 1_000_000, _>")]
     pub max_connections_per_address: u32,
+    /// Requests at a time on one connection of HTTP/2.
+    #[serde(deserialize_with = "number_within::<100, 65_536, _>")]
+    pub max_streams_per_connection: u32,
     /// Requests held at a time, waiting for media that is about to exist.
     #[serde(deserialize_with = "number_within::<0, 1_000_000, _>")]
     pub max_held_requests: u32,
@@ -98,12 +142,29 @@ pub struct Http {
     /// How long the first playlist of a starting stream is waited for.
     #[serde(deserialize_with = "duration_within::<0, 60_000, _>", serialize_with = "duration_out")]
     pub hold_timeout: Duration,
-    /// Scheme and host by which players reach this listener, e.g. `https://cdn.example.com`; empty: http and the Host that
-    /// each request names. DASH's clock has to be an absolute URL.
+    /// Scheme and host by which players reach this listener, e.g. `https://cdn.example.com`; empty: the scheme and the Host
+    /// of each request. DASH's clock has to be an absolute URL.
     pub public_url: String,
     /// How long a shutdown waits for running responses.
     #[serde(deserialize_with = "duration_within::<0, 600_000, _>", serialize_with = "duration_out")]
     pub drain_timeout: Duration,
+}
+
+/// `[tls]`. Both files or none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// File with the certificate and its chain, PEM.
+    pub certificate: String,
+    /// File with its private key, PEM.
+    pub key: String,
+}
+
+impl Tls {
+    /// The files of certificate and key, when there are any.
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        (!self.certificate.is_empty()).then(|| (Path::new(&self.certificate), Path::new(&self.key)))
+    }
 }
 
 /// `[admin]`.
@@ -112,6 +173,8 @@ pub struct Http {
 pub struct Admin {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// What every request has to show as a bearer token; needed on an address that others reach, empty for none.
+    pub token: Secret,
 }
 
 /// `[packaging]`.
@@ -128,6 +191,9 @@ pub struct Packaging {
     /// What playlists list.
     #[serde(deserialize_with = "duration_within::<3_000, 3_600_000, _>", serialize_with = "duration_out")]
     pub window: Duration,
+    /// Added to the time of day at which a stream's media clock starts: how players take a stream that has run for so long.
+    #[serde(deserialize_with = "duration_within::<0, 31_536_000_000, _>", serialize_with = "duration_out")]
+    pub media_time_offset: Duration,
 }
 
 /// `[publish]`.
@@ -140,26 +206,51 @@ pub struct Publish {
     /// From a clean end to the stream's end.
     #[serde(deserialize_with = "duration_within::<0, 60_000, _>", serialize_with = "duration_out")]
     pub end_delay: Duration,
+    /// What becomes of a newcomer on a name that is being published.
+    pub takeover: Takeover,
     /// Publishers on this machine need no key.
     pub loopback_trusted: bool,
     /// A publisher faster than real time is slowed down to it.
     pub pace: bool,
     /// Who may publish from elsewhere. When empty, one random key is made and printed at start.
     pub keys: Vec<PublishKey>,
+    /// File with more of them, which is read again when it changes; empty for none.
+    keys_file: String,
+    /// From where alone somebody may publish; from anywhere when empty.
+    pub allow: Networks,
+    /// From where nobody may publish.
+    pub deny: Networks,
 }
 
-/// One of `publish.keys`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PublishKey {
-    /// The secret.
-    pub key: Secret,
-    /// The only app it may publish to; any when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app: Option<String>,
-    /// The only stream it may publish; also the stream that the key alone stands for. Any when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream: Option<String>,
+impl Publish {
+    /// The file with more keys, when there is one.
+    pub fn keys_file(&self) -> Option<&Path> {
+        (!self.keys_file.is_empty()).then(|| Path::new(&self.keys_file))
+    }
+}
+
+/// `publish.takeover`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Takeover {
+    /// The newcomer takes the name over; whom it took it from gets it back when the newcomer is silent for 2 s, or after a
+    /// minute.
+    Immediate,
+    /// The newcomer is refused, unless the publisher has been silent for 5 s.
+    Refuse,
+}
+
+/// `[limits]`. What one connection may do is limited in the section of its listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Streams at a time: those whose publisher is waited for and those that have ended and can still be watched count.
+    #[serde(deserialize_with = "number_within::<1, 1_000_000, _>")]
+    pub max_streams: u32,
+    /// Bytes of media that one stream may hold: what all its packagings list and retain, the segments under construction, what
+    /// waits to be packaged, and what slow readers hold beyond that.
+    #[serde(deserialize_with = "size_within::<1, 1_048_576, _>", serialize_with = "size_out")]
+    pub max_bytes_per_stream: u64,
 }
 
 /// `[apps.NAME]`.
@@ -180,6 +271,14 @@ pub struct Outputs {
     pub llhls: bool,
     /// DASH, with the same CMAF segments.
     pub dash: bool,
+    /// FLV over HTTP and WebSocket.
+    pub flv: bool,
+    /// MPEG-TS over HTTP, without segments.
+    pub ts: bool,
+    /// Fragmented MP4 over HTTP, without segments.
+    pub mp4: bool,
+    /// RTMP to players.
+    pub rtmp: bool,
 }
 
 /// `[apps.NAME.outputs]`: an absent key means what `[outputs]` says.
@@ -195,6 +294,18 @@ pub struct AppOutputs {
     /// DASH.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dash: Option<bool>,
+    /// FLV over HTTP and WebSocket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flv: Option<bool>,
+    /// MPEG-TS over HTTP, without segments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ts: Option<bool>,
+    /// Fragmented MP4 over HTTP, without segments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mp4: Option<bool>,
+    /// RTMP to players.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtmp: Option<bool>,
 }
 
 /// `[log]`.
@@ -218,16 +329,12 @@ pub enum LogFormat {
 }
 
 /// A text that no log line, error or listing shows.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 /// What stands for a secret where one is printed.
 const REDACTED: &str = "[redacted]";
-/// Longest publish key: with its app and stream it stays far below the 1,024 bytes that encoders' key fields hold.
-const KEY_BYTES_MAX: usize = 256;
-/// Shortest publish key: below this, guessing over the network is a matter of hours.
-const KEY_BYTES_MIN: usize = 8;
 
 /// What a response that was held has left for being sent.
 const SENDING_MIN: Duration = Duration::from_secs(10);
@@ -236,6 +343,11 @@ impl Secret {
     /// A secret of that text.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The text itself, for comparing and for handing over; never for a log.
@@ -260,10 +372,13 @@ impl Default for Rtmp {
     fn default() -> Rtmp {
         Rtmp {
             listen: any_address(1935),
+            tls_listen: None,
+            proxy_protocol_from: Networks::default(),
             max_connections: 2_000,
             max_connections_per_address: 500,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
+            max_bitrate: 100_000_000,
         }
     }
 }
@@ -272,9 +387,13 @@ impl Default for Http {
     fn default() -> Http {
         Http {
             listen: any_address(8080),
+            tls_listen: None,
+            proxy_protocol_from: Networks::default(),
+            forwarded_for_from: Networks::default(),
             page: true,
             max_connections: 10_000,
             max_connections_per_address: 2_000,
+            max_streams_per_connection: 1_024,
             max_held_requests: 5_000,
             max_held_requests_per_address: 200,
             first_byte_timeout: Duration::from_secs(10),
@@ -291,7 +410,7 @@ impl Default for Http {
 
 impl Default for Admin {
     fn default() -> Admin {
-        Admin { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)) }
+        Admin { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)), token: Secret::default() }
     }
 }
 
@@ -301,6 +420,7 @@ impl Default for Packaging {
             segment_duration: Duration::from_secs(2),
             part_duration: Duration::from_millis(200),
             window: Duration::from_secs(20),
+            media_time_offset: Duration::ZERO,
         }
     }
 }
@@ -310,10 +430,20 @@ impl Default for Publish {
         Publish {
             grace: Duration::from_secs(60),
             end_delay: Duration::from_secs(3),
+            takeover: Takeover::Immediate,
             loopback_trusted: true,
             pace: true,
             keys: Vec::new(),
+            keys_file: String::new(),
+            allow: Networks::default(),
+            deny: Networks::default(),
         }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { max_streams: 10_000, max_bytes_per_stream: 512 << 20 }
     }
 }
 
@@ -322,11 +452,16 @@ impl Outputs {
     pub fn cmaf(self) -> bool {
         self.llhls || self.dash
     }
+
+    /// Samples are kept for outputs without segments.
+    pub fn continuous(self) -> bool {
+        self.flv || self.ts || self.mp4 || self.rtmp
+    }
 }
 
 impl Default for Outputs {
     fn default() -> Outputs {
-        Outputs { hls: true, llhls: true, dash: true }
+        Outputs { hls: true, llhls: true, dash: true, flv: true, ts: true, mp4: true, rtmp: true }
     }
 }
 
@@ -360,6 +495,10 @@ impl Config {
             hls: own.hls.unwrap_or(self.outputs.hls),
             llhls: own.llhls.unwrap_or(self.outputs.llhls),
             dash: own.dash.unwrap_or(self.outputs.dash),
+            flv: own.flv.unwrap_or(self.outputs.flv),
+            ts: own.ts.unwrap_or(self.outputs.ts),
+            mp4: own.mp4.unwrap_or(self.outputs.mp4),
+            rtmp: own.rtmp.unwrap_or(self.outputs.rtmp),
         }
     }
 
@@ -367,16 +506,30 @@ impl Config {
     fn check(&self) -> Result<(), (String, String)> {
         let broken = |key: &str, reason: String| Err((key.to_owned(), reason));
         let listeners = [
-            ("rtmp.listen", self.rtmp.listen),
-            ("http.listen", self.http.listen),
-            ("admin.listen", self.admin.listen),
+            ("rtmp.listen", Some(self.rtmp.listen)),
+            ("http.listen", Some(self.http.listen)),
+            ("admin.listen", Some(self.admin.listen)),
+            ("rtmp.tls_listen", self.rtmp.tls_listen),
+            ("http.tls_listen", self.http.tls_listen),
         ];
+        let listeners: Vec<_> =
+            listeners.iter().filter_map(|(key, address)| Some((*key, (*address)?))).collect();
         for (index, (key, address)) in listeners.iter().enumerate() {
             if let Some((other, _)) =
                 listeners.iter().take(index).find(|(_, earlier)| earlier == address && address.port() != 0)
             {
                 return broken(key, format!("the same address as {other}; each listener needs its own"));
             }
+        }
+        if self.tls.certificate.is_empty() != self.tls.key.is_empty() {
+            let key = if self.tls.key.is_empty() { "tls.key" } else { "tls.certificate" };
+            return broken(key, "empty; tls.certificate and tls.key are given together".to_owned());
+        }
+        let with_tls = [("rtmp.tls_listen", self.rtmp.tls_listen), ("http.tls_listen", self.http.tls_listen)];
+        if let Some((key, _)) = with_tls.iter().find(|(_, address)| address.is_some())
+            && self.tls.files().is_none()
+        {
+            return broken(key, "needs a certificate: tls.certificate and tls.key".to_owned());
         }
         // 8216bis 6.2.2: a playlist never lists less than three target durations.
         let packaging = &self.packaging;
@@ -405,29 +558,8 @@ impl Config {
         if !(url.is_empty() || host.is_some_and(is_host)) {
             return broken("http.public_url", "not http:// or https:// and a host".to_owned());
         }
-        for (index, entry) in self.publish.keys.iter().enumerate() {
-            let key = entry.key.expose();
-            let name = format!("publish.keys[{index}].key");
-            if !(KEY_BYTES_MIN..=KEY_BYTES_MAX).contains(&key.len()) {
-                return broken(&name, format!("{KEY_BYTES_MIN} to {KEY_BYTES_MAX} characters are allowed"));
-            }
-            if !key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b)) {
-                // It travels in URLs and in encoders' key fields, where `&`, `?`, `/`, `%` and `+` mean something.
-                return broken(&name, "only A-Z, a-z, 0-9 and . _ ~ - are allowed".to_owned());
-            }
-            if self.publish.keys.iter().take(index).any(|earlier| earlier.key == entry.key) {
-                return broken(&name, "the same key as an earlier entry's".to_owned());
-            }
-            if entry.app.as_ref().is_some_and(|app| !crate::names::is_app(app)) {
-                return broken(&format!("publish.keys[{index}].app"), crate::names::APP_RULE.to_owned());
-            }
-            if entry.stream.as_ref().is_some_and(|stream| !crate::names::is_stream(stream)) {
-                return broken(
-                    &format!("publish.keys[{index}].stream"),
-                    crate::names::STREAM_RULE.to_owned(),
-                );
-            }
-        }
+        access::check(self)?;
+        self.events.check()?;
         if let Some(app) = self.apps.keys().find(|app| !crate::names::is_app(app)) {
             return broken(&format!("apps.{app}"), crate::names::APP_RULE.to_owned());
         }

@@ -1,10 +1,26 @@
 //! Values as a configuration writes them: durations with a unit and numbers with a range, each refusal naming what is allowed.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::ser::Serializer;
+
+/// For `#[serde(deserialize_with)]`: an address and a port, or an empty text for none.
+pub(super) fn address_or_none<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(d)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| D::Error::custom("invalid socket address syntax"))
+}
+
+/// For `#[serde(serialize_with)]`: the text of an address, or an empty one.
+pub(super) fn address_out<S: Serializer>(value: &Option<SocketAddr>, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&value.map(|address| address.to_string()).unwrap_or_default())
+}
 
 /// Why a text is no duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +55,139 @@ pub fn duration_text(value: Duration) -> String {
         _ if ms.is_multiple_of(1_000) => format!("{}s", ms / 1_000),
         _ => format!("{ms}ms"),
     }
+}
+
+/// Why a text is no size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a size; a whole number and a unit are allowed, as in \"512MiB\" or \"2GiB\"")]
+pub struct NotASize;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// `"512MiB"` or `"2GiB"` in bytes: one whole number, one unit, nothing between or around.
+///
+/// # Errors
+/// [`NotASize`] for anything else, a number beyond 64 bits of bytes included.
+pub fn size_bytes(text: &str) -> Result<u64, NotASize> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).ok_or(NotASize)?;
+    let number: u64 = number.parse().map_err(|_| NotASize)?;
+    let unit_bytes = match unit {
+        "MiB" => MIB,
+        "GiB" => GIB,
+        _ => return Err(NotASize),
+    };
+    number.checked_mul(unit_bytes).ok_or(NotASize)
+}
+
+/// The shortest text that [`size_bytes`] reads back as `value`, parts of a MiB dropped.
+pub fn size_text(value: u64) -> String {
+    if value.is_multiple_of(GIB) && value > 0 {
+        format!("{}GiB", value / GIB)
+    } else {
+        format!("{}MiB", value / MIB)
+    }
+}
+
+/// For `#[serde(deserialize_with)]`: a size of `MIN_MIB` to `MAX_MIB` in bytes.
+pub(super) fn size_within<'de, const MIN_MIB: u64, const MAX_MIB: u64, D>(d: D) -> Result<u64, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    struct Text<const MIN_MIB: u64, const MAX_MIB: u64>;
+    impl<const MIN_MIB: u64, const MAX_MIB: u64> Visitor<'_> for Text<MIN_MIB, MAX_MIB> {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a size in quotes, as in \"512MiB\"")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
+            let value = size_bytes(text).map_err(E::custom)?;
+            if !(MIN_MIB * MIB..=MAX_MIB * MIB).contains(&value) {
+                let (min, max) = (size_text(MIN_MIB * MIB), size_text(MAX_MIB * MIB));
+                return Err(E::custom(format_args!("out of range; {min} to {max} is allowed")));
+            }
+            Ok(value)
+        }
+    }
+    d.deserialize_str(Text::<MIN_MIB, MAX_MIB>)
+}
+
+/// For `#[serde(serialize_with)]`: the text of a size.
+pub(super) fn size_out<S: Serializer>(value: &u64, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&size_text(*value))
+}
+
+/// Why a text is no bit rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a bit rate; a whole number and a unit are allowed, as in \"100Mbit/s\" or \"1Gbit/s\", or \"0\" for no limit"
+)]
+pub struct NotABitRate;
+
+const MEGABIT: u64 = 1_000_000;
+const GIGABIT: u64 = 1_000_000_000;
+
+/// `"100Mbit/s"` or `"1Gbit/s"` in bits per second: one whole number, one unit, nothing between or around. `"0"` is 0.
+///
+/// # Errors
+/// [`NotABitRate`] for anything else, a number beyond 64 bits included.
+pub fn bit_rate(text: &str) -> Result<u64, NotABitRate> {
+    if text == "0" {
+        return Ok(0);
+    }
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).ok_or(NotABitRate)?;
+    let number: u64 = number.parse().map_err(|_| NotABitRate)?;
+    let unit = match unit {
+        "Mbit/s" => MEGABIT,
+        "Gbit/s" => GIGABIT,
+        _ => return Err(NotABitRate),
+    };
+    number.checked_mul(unit).ok_or(NotABitRate)
+}
+
+/// The shortest text that [`bit_rate`] reads back as `value`, parts of a Mbit dropped.
+pub fn bit_rate_text(value: u64) -> String {
+    match value {
+        0 => "0".to_owned(),
+        _ if value.is_multiple_of(GIGABIT) => format!("{}Gbit/s", value / GIGABIT),
+        _ => format!("{}Mbit/s", value / MEGABIT),
+    }
+}
+
+/// For `#[serde(deserialize_with)]`: a bit rate of `MIN_MBIT` to `MAX_MBIT` in bits per second, or 0.
+pub(super) fn bit_rate_within<'de, const MIN_MBIT: u64, const MAX_MBIT: u64, D>(d: D) -> Result<u64, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    struct Text<const MIN_MBIT: u64, const MAX_MBIT: u64>;
+    impl<const MIN_MBIT: u64, const MAX_MBIT: u64> Visitor<'_> for Text<MIN_MBIT, MAX_MBIT> {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a bit rate in quotes, as in \"100Mbit/s\"")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
+            let value = bit_rate(text).map_err(E::custom)?;
+            if value != 0 && !(MIN_MBIT * MEGABIT..=MAX_MBIT * MEGABIT).contains(&value) {
+                let (min, max) = (bit_rate_text(MIN_MBIT * MEGABIT), bit_rate_text(MAX_MBIT * MEGABIT));
+                return Err(E::custom(format_args!(
+                    "out of range; {min} to {max} is allowed, or 0 for no limit"
+                )));
+            }
+            Ok(value)
+        }
+    }
+    d.deserialize_str(Text::<MIN_MBIT, MAX_MBIT>)
+}
+
+/// For `#[serde(serialize_with)]`: the text of a bit rate.
+pub(super) fn bit_rate_out<S: Serializer>(value: &u64, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&bit_rate_text(*value))
 }
 
 /// For `#[serde(deserialize_with)]`: a duration of `MIN_MS` to `MAX_MS` milliseconds.
@@ -123,6 +272,50 @@ mod tests {
             assert_eq!(value, Duration::from_millis(expected_ms), "{text}");
             assert_eq!(duration_text(value), written, "{text}");
             assert_eq!(duration(written), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_and_written_back() {
+        for (text, expected, written) in [
+            ("0MiB", 0, "0MiB"),
+            ("512MiB", 512 << 20, "512MiB"),
+            ("1024MiB", 1 << 30, "1GiB"),
+            ("3GiB", 3 << 30, "3GiB"),
+        ] {
+            assert_eq!(size_bytes(text), Ok(expected), "{text}");
+            assert_eq!(size_text(expected), written, "{text}");
+        }
+        for text in
+            ["", "512", "MiB", "512 MiB", "512MB", "512mib", "-1MiB", "1.5GiB", "18446744073709551615GiB"]
+        {
+            assert_eq!(size_bytes(text), Err(NotASize), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bit_rates_are_read_and_written_back() {
+        for (text, expected, written) in [
+            ("0", 0, "0"),
+            ("100Mbit/s", 100_000_000, "100Mbit/s"),
+            ("1000Mbit/s", 1_000_000_000, "1Gbit/s"),
+            ("2Gbit/s", 2_000_000_000, "2Gbit/s"),
+        ] {
+            assert_eq!(bit_rate(text), Ok(expected), "{text}");
+            assert_eq!(bit_rate_text(expected), written, "{text}");
+        }
+        for text in [
+            "",
+            "100",
+            "00",
+            "Mbit/s",
+            "100 Mbit/s",
+            "100Mbit",
+            "100MB/s",
+            "1.5Gbit/s",
+            "18446744073709551615Gbit/s",
+        ] {
+            assert_eq!(bit_rate(text), Err(NotABitRate), "{text:?}");
         }
     }
 

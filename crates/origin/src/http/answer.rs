@@ -1,71 +1,254 @@
 //! From a request to its answer: method, resource, preconditions, range. Each resource's own rules live beside it.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, StatusCode, Version};
 
+use headwater_media::TrackKind;
+
+use super::directives::{DirectiveError, Directives, directives};
 use super::hold::Holder;
 use super::playlist;
 use super::range::{Range, range};
 use super::response::{NO_STORE, Reply, SHORT};
-use super::route::{self, Rendition, Resource, RouteError, StreamPath};
-use super::{Context, conditional, encoding, page, segment};
+use super::route::{self, Container, Rendition, Resource, RouteError, StreamPath};
+use super::{Context, conditional, continuous, encoding, page, permission, segment, websocket};
 use crate::clock::Clocks;
+use crate::continuous as ring;
+use crate::metrics::RequestKind;
 use crate::published::Document;
 use crate::registry::Stream;
 
 /// Longest host that an MPD repeats: a DNS name and a port.
 const HOST_BYTES_MAX: usize = 262;
 
-/// The answer to one request.
-pub(super) async fn answer(context: &Context, holder: &Holder<'_>, request: &Request<Incoming>) -> Reply {
-    // RFC 9112 3.2: HTTP/1.1 without Host, or with two, is a bad request; HTTP/1.0 has none.
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-        return Reply::error(StatusCode::BAD_REQUEST, SHORT, "one Host header is needed\n");
+/// What of a request its answer depends on. The request itself may be held for long, with all the memory of its head.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) is_head: bool,
+    /// Decoded, without a token in front.
+    pub(super) path: String,
+    pub(super) kind: RequestKind,
+    /// The token, wherever it was.
+    shown: Option<Box<permission::Shown>>,
+    gzip: bool,
+    /// Of a media playlist of CMAF.
+    directives: Directives,
+    /// What accepts the WebSocket that is asked for.
+    upgrade: Option<HeaderValue>,
+    /// Where this server's clock is for whoever asks for an MPD.
+    clock_url: Option<String>,
+    /// When there are any.
+    conditions: Option<Box<Conditions>>,
+}
+
+/// Headers that are looked at once there is something to compare them with; `None` when absent or no text.
+#[derive(Debug)]
+struct Conditions {
+    if_match: Option<String>,
+    if_none_match: Option<String>,
+    /// Without one, Range applies.
+    if_range: Option<String>,
+    has_if_range: bool,
+    range: Option<String>,
+}
+
+/// What is asked for, or the answer to what can be told at once.
+/// `is_secure`: it came inside TLS.
+pub(super) fn ask(
+    context: &Context,
+    request: &Request<Incoming>,
+    is_secure: bool,
+) -> Result<Box<Asked>, Box<Reply>> {
+    if !names_its_host(request) {
+        // Not cached, as other refusals of a header: a cache's key doesn't hold it, everybody's does the URL.
+        return Err(Box::new(Reply::error(
+            StatusCode::BAD_REQUEST,
+            NO_STORE,
+            "one valid Host header is needed\n",
+        )));
     }
-    match *request.method() {
-        Method::GET | Method::HEAD => {
-            let reply = represent(context, holder, request).await;
-            conclude(reply, request)
+    let is_head = match *request.method() {
+        Method::GET => false,
+        Method::HEAD => true,
+        Method::OPTIONS => return Err(Box::new(Reply::options())),
+        _ => return Err(Box::new(Reply::method_not_allowed())),
+    };
+    let path = route::decode(request.uri().path()).map_err(|error| Box::new(bad_request(error)))?;
+    let (path, in_path) = permission::split(&path);
+    let shown = permission::shown(request, in_path).map(Box::new);
+    let path = path.to_owned();
+    let headers = request.headers();
+    let gzip = joined(headers, header::ACCEPT_ENCODING).is_some_and(|text| encoding::prefers_gzip(&text));
+    let resource = route::resource(&path);
+    let kind = resource.as_ref().map_or(RequestKind::Other, kind);
+    let (document, upgrade) = match resource {
+        Ok(Resource::Document(_, document)) => (Some(document), None),
+        Ok(Resource::Continuous(_, Container::Flv)) => match websocket::asked(request) {
+            websocket::Asked::Nothing => (None, None),
+            websocket::Asked::WebSocket(accept) => (None, Some(accept)),
+            websocket::Asked::Refused(refusal) => return Err(Box::new(refusal)),
+        },
+        _ => (None, None),
+    };
+    if context.authorizer.as_ref().is_some_and(|authorizer| authorizer.checks_players())
+        && let Some(moved) = permission::moved(&path, request.uri().query(), document, shown.as_deref())
+    {
+        return Err(Box::new(moved));
+    }
+    let is_mpd = matches!(document, Some(Document::Mpd | Document::LowLatencyMpd));
+    let clock_url = is_mpd.then(|| clock_url(context, request, is_secure)).flatten();
+    let directives = match document {
+        Some(Document::CmafMedia(_)) => {
+            directives(request.uri().query()).map_err(|error| Box::new(bad_directives(error)))?
         }
-        Method::OPTIONS => Reply::options(),
-        _ => Reply::method_not_allowed(),
+        _ => Directives::default(),
+    };
+    let names = [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_RANGE, header::RANGE];
+    let conditions = names.iter().any(|name| headers.contains_key(name)).then(|| {
+        Box::new(Conditions {
+            if_match: joined(headers, header::IF_MATCH).map(Cow::into_owned),
+            if_none_match: joined(headers, header::IF_NONE_MATCH).map(Cow::into_owned),
+            if_range: text(headers, header::IF_RANGE).map(str::to_owned),
+            has_if_range: headers.contains_key(header::IF_RANGE),
+            range: text(headers, header::RANGE).map(str::to_owned),
+        })
+    });
+    Ok(Box::new(Asked { is_head, path, kind, shown, gzip, directives, upgrade, clock_url, conditions }))
+}
+
+fn kind(resource: &Resource<'_>) -> RequestKind {
+    match resource {
+        Resource::Page | Resource::Asset(_) | Resource::Embed(_) | Resource::Live | Resource::Time => {
+            RequestKind::Page
+        }
+        Resource::Document(_, Document::Mpd | Document::LowLatencyMpd) => RequestKind::Mpd,
+        Resource::Document(..) => RequestKind::Playlist,
+        Resource::Segment(..) => RequestKind::Segment,
+        Resource::Part(..) => RequestKind::Part,
+        Resource::Init(..) => RequestKind::Init,
+        Resource::Continuous(..) => RequestKind::Continuous,
     }
 }
 
-/// The resource as it is now, or why there is none.
-async fn represent(context: &Context, holder: &Holder<'_>, request: &Request<Incoming>) -> Reply {
-    let gzip =
-        joined(request.headers(), header::ACCEPT_ENCODING).is_some_and(|text| encoding::prefers_gzip(&text));
-    let path = match route::decode(request.uri().path()) {
-        Ok(path) => path,
-        Err(error) => return bad_request(error),
+/// The answer to one request.
+pub(super) async fn answer(context: &Context, holder: &Holder<'_>, asked: &Asked) -> Reply {
+    if let Err(refusal) =
+        permission::permit(context, holder.address, &asked.path, asked.shown.as_deref()).await
+    {
+        return *refusal;
+    }
+    let mut reply = match target(context, asked) {
+        Target::Document(stream, document) => {
+            let clock_url = asked.clock_url.as_deref();
+            playlist::document(holder, &stream, document, asked.directives, clock_url, asked.gzip).await
+        }
+        Target::Segment(stream, rendition, sequence) => {
+            segment::segment(holder, &stream, rendition, sequence).await
+        }
+        Target::Part(stream, kind, sequence, part) => {
+            segment::part(holder, &stream, kind, sequence, part).await
+        }
+        Target::Continuous(stream, container) => {
+            continuously(holder, &stream, container, asked.upgrade.as_ref()).await
+        }
+        Target::Here(reply) => *reply,
     };
-    match (route::resource(&path), &context.page) {
-        (Ok(Resource::Page), Some(page)) => page.reply(gzip),
-        (Ok(Resource::Asset(name)), Some(_)) => page::asset(name, gzip),
+    permission::keep_private(context, asked.shown.as_deref(), &mut reply);
+    conclude(reply, asked)
+}
+
+/// RFC 9112 3.2: HTTP/1.1 without Host, or with two, or with one that is none, is a bad request; HTTP/1.0 has none.
+/// RFC 9113 8.3.1: HTTP/2 has `:authority`, or Host, or the same in both.
+fn names_its_host(request: &Request<Incoming>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter().map(HeaderValue::as_bytes);
+    let (host, second) = (hosts.next(), hosts.next());
+    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    let (named, other) = match request.version() {
+        Version::HTTP_2 => (authority.or(host), host.filter(|_| authority.is_some())),
+        _ => (host, None),
+    };
+    match named {
+        Some(named) => second.is_none() && is_host(named) && other.is_none_or(|other| other == named),
+        None => request.version() < Version::HTTP_11,
+    }
+}
+
+/// Whether each byte may stand in `uri-host [":" port]` (RFC 3986 3.2.2); empty is valid (RFC 9112 3.2).
+fn is_host(value: &[u8]) -> bool {
+    value.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(b))
+}
+
+/// What a request is answered with.
+enum Target {
+    /// A playlist or MPD, which may have to be waited for.
+    Document(Arc<Stream>, Document),
+    /// A segment, which may have to be waited for.
+    Segment(Arc<Stream>, Rendition, u64),
+    /// A part of one, likewise.
+    Part(Arc<Stream>, TrackKind, u64, u32),
+    /// A stream without segments, which may have to be waited for.
+    Continuous(Arc<Stream>, Container),
+    /// What is there, or why there is nothing.
+    Here(Box<Reply>),
+}
+
+fn target(context: &Context, asked: &Asked) -> Target {
+    let reply = match (route::resource(&asked.path), &context.page) {
+        (Ok(Resource::Page | Resource::Embed(_)), Some(page)) => page.reply(asked.gzip),
+        (Ok(Resource::Asset(name)), Some(_)) => page::asset(name, asked.gzip),
         (Ok(Resource::Live), Some(_)) => page::live(context),
         (Ok(Resource::Time), _) => time(),
         (Ok(Resource::Document(at, document)), _) => match stream(context, &at, document.into()) {
-            Some(stream) => {
-                let clock_url = (document == Document::Mpd).then(|| clock_url(context, request)).flatten();
-                playlist::document(holder, &stream, document, clock_url.as_deref(), gzip).await
-            }
+            Some(stream) => return Target::Document(stream, document),
             None => Reply::not_found("no such stream\n"),
         },
         (Ok(Resource::Segment(at, rendition, sequence)), _) => match stream(context, &at, rendition.into()) {
-            Some(stream) => segment::segment(holder, &stream, rendition, sequence).await,
+            Some(stream) => return Target::Segment(stream, rendition, sequence),
+            None => Reply::not_found("no such stream\n"),
+        },
+        (Ok(Resource::Part(at, kind, sequence, part)), _) => match stream(context, &at, Output::Llhls) {
+            Some(stream) => return Target::Part(stream, kind, sequence, part),
             None => Reply::not_found("no such stream\n"),
         },
         (Ok(Resource::Init(at, kind, hash)), _) => match stream(context, &at, Output::Cmaf) {
             Some(stream) => segment::init(&stream, kind, hash),
             None => Reply::not_found("no such stream\n"),
         },
-        (Ok(Resource::Page | Resource::Asset(_) | Resource::Live), None) | (Err(_), _) => {
-            Reply::not_found("no such resource\n")
-        }
-    }
+        (Ok(Resource::Continuous(at, container)), _) => match stream(context, &at, container.into()) {
+            Some(stream) => return Target::Continuous(stream, container),
+            None => Reply::not_found("no such stream\n"),
+        },
+        (Ok(Resource::Page | Resource::Asset(_) | Resource::Embed(_) | Resource::Live), None)
+        | (Err(_), _) => Reply::not_found("no such resource\n"),
+    };
+    Target::Here(Box::new(reply))
+}
+
+/// A stream without segments, over HTTP or, where it is asked for, WebSocket.
+async fn continuously(
+    holder: &Holder<'_>,
+    stream: &Stream,
+    container: Container,
+    upgrade: Option<&HeaderValue>,
+) -> Reply {
+    let output = match container {
+        Container::Flv => match upgrade {
+            None => ring::Output::Flv,
+            Some(accept) => {
+                let joined = continuous::joined(holder, stream, ring::Output::WebSocketFlv).await;
+                return joined
+                    .map_or_else(|refusal| refusal, |viewer| websocket::switching(accept.clone(), viewer));
+            }
+        },
+        Container::Ts => ring::Output::Ts,
+        Container::Mp4 => ring::Output::Mp4,
+    };
+    continuous::body(holder, stream, output).await
 }
 
 /// Which switch of `[outputs]` a resource depends on.
@@ -76,14 +259,27 @@ enum Output {
     Dash,
     /// Media that more than one of them lists.
     Cmaf,
+    Flv,
+    Ts,
+    Mp4,
+}
+
+impl From<Container> for Output {
+    fn from(container: Container) -> Output {
+        match container {
+            Container::Flv => Output::Flv,
+            Container::Ts => Output::Ts,
+            Container::Mp4 => Output::Mp4,
+        }
+    }
 }
 
 impl From<Document> for Output {
     fn from(document: Document) -> Output {
         match document {
             Document::TsMultivariant | Document::TsMedia => Output::Hls,
-            Document::CmafMultivariant | Document::CmafMedia(_) => Output::Llhls,
-            Document::Mpd => Output::Dash,
+            Document::CmafMultivariant | Document::CmafMedia(_) | Document::CmafDelta(_) => Output::Llhls,
+            Document::Mpd | Document::LowLatencyMpd => Output::Dash,
         }
     }
 }
@@ -98,13 +294,16 @@ impl From<Rendition> for Output {
 }
 
 /// The stream, when it exists and its app has the output switched on.
-fn stream(context: &Context, at: &StreamPath<'_>, output: Output) -> Option<std::sync::Arc<Stream>> {
+fn stream(context: &Context, at: &StreamPath<'_>, output: Output) -> Option<Arc<Stream>> {
     let outputs = context.config.outputs_for(at.app);
     let is_on = match output {
         Output::Hls => outputs.hls,
         Output::Llhls => outputs.llhls,
         Output::Dash => outputs.dash,
         Output::Cmaf => outputs.cmaf(),
+        Output::Flv => outputs.flv,
+        Output::Ts => outputs.ts,
+        Output::Mp4 => outputs.mp4,
     };
     if !is_on {
         return None;
@@ -115,19 +314,30 @@ fn stream(context: &Context, at: &StreamPath<'_>, output: Output) -> Option<std:
 /// The wall clock as ISO 8601 with milliseconds, for `urn:mpeg:dash:utc:http-iso:2014`.
 fn time() -> Reply {
     let now = Clocks::start().wall().to_string();
-    Reply::new(StatusCode::OK, HeaderValue::from_static("text/plain; charset=utf-8"), NO_STORE, now.into())
+    Reply::new(
+        StatusCode::OK,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        NO_STORE,
+        Bytes::from(now),
+    )
 }
 
-/// Where this server's clock is for whoever asked: the configured address, else the host that the request names.
-fn clock_url(context: &Context, request: &Request<Incoming>) -> Option<String> {
+/// Where this server's clock is for whoever asked: the configured address, else the host that the request names. A page that came by
+/// https may not ask for anything by http.
+fn clock_url(context: &Context, request: &Request<Incoming>, is_secure: bool) -> Option<String> {
     let configured = context.config.http.public_url.trim_end_matches('/');
     if !configured.is_empty() {
         return Some(format!("{configured}/time"));
     }
-    let host = text(request.headers(), header::HOST)?;
+    // RFC 9112 3.2.2: a target in absolute form names the host, whatever the header says.
+    let host = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => text(request.headers(), header::HOST)?,
+    };
     let is_plain = host.len() <= HOST_BYTES_MAX
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
-    (is_plain && !host.is_empty()).then(|| format!("http://{host}/time"))
+    let scheme = if is_secure { "https" } else { "http" };
+    (is_plain && !host.is_empty()).then(|| format!("{scheme}://{host}/time"))
 }
 
 /// Deterministic for the URL, so a cache may keep it for a moment.
@@ -140,31 +350,47 @@ fn bad_request(error: RouteError) -> Reply {
     Reply::error(StatusCode::BAD_REQUEST, SHORT, line)
 }
 
+/// The same for a query that can't be followed (8216bis 6.2.5.2).
+fn bad_directives(error: DirectiveError) -> Reply {
+    let line = match error {
+        DirectiveError::NotANumber => "_HLS_msn and _HLS_part are decimal numbers\n",
+        DirectiveError::Repeated => "a directive is there more than once\n",
+        DirectiveError::PartAlone => "_HLS_part needs _HLS_msn\n",
+    };
+    Reply::error(StatusCode::BAD_REQUEST, SHORT, line)
+}
+
 /// Preconditions and range, in the order of RFC 9110 13.2.2; they concern whole representations only.
-fn conclude(reply: Reply, request: &Request<Incoming>) -> Reply {
-    let headers = request.headers();
+fn conclude(reply: Reply, asked: &Asked) -> Reply {
+    let Some(conditions) = &asked.conditions else { return reply };
     let etag = reply.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
-    let (StatusCode::OK, Some(etag)) = (reply.status, etag) else { return reply };
-    if let Some(tags) = joined(headers, header::IF_MATCH)
-        && !conditional::names_strongly(&tags, &etag)
+    let (StatusCode::OK, Some(etag), Some(len)) = (reply.status, etag, reply.body.len()) else {
+        return reply;
+    };
+    if let Some(tags) = &conditions.if_match
+        && !conditional::names_strongly(tags, &etag)
     {
-        return Reply::error(StatusCode::PRECONDITION_FAILED, SHORT, "If-Match does not name this version\n");
+        return Reply::error(
+            StatusCode::PRECONDITION_FAILED,
+            NO_STORE,
+            "If-Match does not name this version\n",
+        );
     }
-    if let Some(tags) = joined(headers, header::IF_NONE_MATCH)
-        && conditional::names_weakly(&tags, &etag)
+    if let Some(tags) = &conditions.if_none_match
+        && conditional::names_weakly(tags, &etag)
     {
         return not_modified(&reply);
     }
     // RFC 9110 14.2: Range has a meaning for GET only.
-    if request.method() != Method::GET || !reply.headers.contains_key(header::ACCEPT_RANGES) {
+    if asked.is_head || !reply.headers.contains_key(header::ACCEPT_RANGES) {
         return reply;
     }
-    let applies = match text(headers, header::IF_RANGE) {
+    let applies = match &conditions.if_range {
         Some(validator) => conditional::range_applies(validator, &etag),
-        None => !headers.contains_key(header::IF_RANGE),
+        None => !conditions.has_if_range,
     };
-    match text(headers, header::RANGE).filter(|_| applies) {
-        Some(value) => ranged(reply, value),
+    match conditions.range.as_deref().filter(|_| applies) {
+        Some(value) => ranged(reply, value, len),
         None => reply,
     }
 }
@@ -180,22 +406,21 @@ fn not_modified(reply: &Reply) -> Reply {
     fresh
 }
 
-fn ranged(mut reply: Reply, value: &str) -> Reply {
-    let len = reply.body.len();
+fn ranged(mut reply: Reply, value: &str, len: usize) -> Reply {
     match range(value, len as u64) {
         Range::Whole => reply,
         Range::Unsatisfiable => {
-            Reply::error(StatusCode::RANGE_NOT_SATISFIABLE, SHORT, "the range begins behind the end\n")
+            Reply::error(StatusCode::RANGE_NOT_SATISFIABLE, NO_STORE, "the range begins behind the end\n")
                 .with(header::CONTENT_RANGE, content_range(format_args!("*/{len}")))
         }
         Range::Part { first, last } => {
             // Positions below the length of something in memory fit.
             let bounds =
                 usize::try_from(first).ok().zip(usize::try_from(last).ok().and_then(|n| n.checked_add(1)));
-            let Some((start, end)) = bounds.filter(|(start, end)| start < end && *end <= len) else {
+            let Some(part) = bounds.and_then(|(start, end)| reply.body.slice(start..end)) else {
                 return reply;
             };
-            reply.body = reply.body.slice(start..end);
+            reply.body = part;
             reply.status = StatusCode::PARTIAL_CONTENT;
             reply.with(header::CONTENT_RANGE, content_range(format_args!("{first}-{last}/{len}")))
         }
@@ -214,7 +439,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 /// All values of a list header as one list (RFC 9110 5.3); values that are not text are passed over.
-fn joined(headers: &HeaderMap, name: HeaderName) -> Option<std::borrow::Cow<'_, str>> {
+fn joined(headers: &HeaderMap, name: HeaderName) -> Option<Cow<'_, str>> {
     let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let first = values.next()?;
     Some(values.fold(first.into(), |list, value| format!("{list}, {value}").into()))

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use headwater_media::TrackKind;
 use headwater_packager::Snapshot;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::admission::Admission;
+use crate::events::Events;
 use crate::published::Published;
 use crate::registry::Stream;
 
@@ -17,6 +19,8 @@ use crate::registry::Stream;
 pub(super) struct Holder<'a> {
     /// Held requests, in total and per address.
     pub limits: &'a Arc<Admission>,
+    /// Told when that is too many.
+    pub events: &'a Events,
     /// Who asks.
     pub address: IpAddr,
     /// Turns true when the process drains: every hold ends then.
@@ -39,21 +43,30 @@ pub(super) enum Held {
 }
 
 /// The stream's first version, from the current one on, that `enough` accepts. A client that leaves drops this future.
+///
+/// `kind`: only what comes to that CMAF rendition, and the stream's state, can make it enough; who waits is woken by nothing else.
 pub(super) async fn until(
     holder: &Holder<'_>,
     stream: &Stream,
+    kind: Option<TrackKind>,
     limit: Duration,
     enough: impl Fn(&Snapshot) -> bool,
 ) -> Held {
-    let current = stream.current();
-    if enough(&current.snapshot) {
+    // Not kept while it waits: what this version lists may have to go meanwhile.
+    if let Some(current) = Some(stream.current()).filter(|current| enough(&current.snapshot)) {
         return Held::Version(current);
     }
     if limit.is_zero() {
         return Held::TimedOut;
     }
-    let Some(_admitted) = holder.limits.admit(holder.address) else { return Held::Refused };
-    let mut versions = stream.subscribe();
+    let Some(_admitted) = holder.limits.admit(holder.address) else {
+        holder.events.limit_reached("http.max_held_requests", stream.app(), stream.name());
+        return Held::Refused;
+    };
+    let mut versions = match kind {
+        Some(kind) => stream.subscribe_to(kind),
+        None => stream.subscribe(),
+    };
     let mut shutdown = holder.shutdown.clone();
     let version = async {
         let version = versions.wait_for(|published| enough(&published.snapshot)).await;

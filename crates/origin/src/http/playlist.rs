@@ -1,27 +1,42 @@
-//! Playlists and MPDs: the newest version, or the first one when the stream is about to have it.
+//! Playlists and MPDs: the newest version, the first one when the stream is about to have it, or the one that a Low-Latency HLS
+//! client waits for.
 
-use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
 use hyper::StatusCode;
-use hyper::header::{self, HeaderValue};
+use hyper::header::HeaderValue;
 
 use headwater_manifest::{dash, hls};
-use headwater_packager::{Cmaf, Snapshot, State};
+use headwater_media::TrackKind;
+use headwater_packager::{Cadence, Cmaf, Period, Snapshot, State};
 
+use super::directives::{Directives, Wanted};
 use super::hold::{self, Held, Holder};
-use super::response::Reply;
-use crate::published::{Body, Document, Published};
+use super::response::{NO_STORE, Reply, SHORT};
+use crate::published::{Document, Published};
 use crate::registry::Stream;
 
-/// Answers with a playlist or an MPD; waits for the first one while the stream is starting.
+/// A blocking request is answered within so many target durations (8216bis 6.2.5.2).
+const TARGET_DURATIONS_HELD: u32 = 3;
+
+/// A version that a client waited for is named by its URL, so a cache may keep it for so many target durations (8216bis B.1).
+const TARGET_DURATIONS_KEPT: u32 = 6;
+
+/// Answers with a playlist or an MPD; waits for the first one while media flows that it is about to list. A stream is live
+/// with its first segment of any packaging, and CMAF's first one is complete a few frames of audio later than MPEG-TS's.
+///
+/// `directives` are for the media playlists of CMAF.
 pub(super) async fn document(
     holder: &Holder<'_>,
     stream: &Stream,
     document: Document,
+    directives: Directives,
     clock_url: Option<&str>,
     gzip: bool,
 ) -> Reply {
-    let published = match hold::until(holder, stream, holder.hold_timeout, |s| {
-        is_playable(s, document) || s.state != State::Starting
+    let published = match hold::until(holder, stream, None, holder.hold_timeout, |s| {
+        is_playable(s, document) || !matches!(s.state, State::Starting | State::Live)
     })
     .await
     {
@@ -30,44 +45,132 @@ pub(super) async fn document(
         Held::Refused => return Reply::unavailable("too many requests are waiting\n"),
         Held::Draining => return Reply::unavailable("the server is shutting down\n"),
     };
+    if let Document::CmafMedia(kind) = document
+        && LowLatency::of(&published.snapshot, kind).is_some()
+    {
+        return low_latency(holder, stream, published, kind, directives, gzip).await;
+    }
     match published.document(document, clock_url) {
-        Some(body) => complete(&published, document, &body, gzip),
+        Some(body) => {
+            let cache_control = cache_control(&published.snapshot);
+            let content_type = match document {
+                Document::Mpd | Document::LowLatencyMpd => dash::CONTENT_TYPE,
+                _ => hls::CONTENT_TYPE,
+            };
+            Reply::coded(&body, gzip, content_type, cache_control)
+        }
+        None if document == Document::LowLatencyMpd && published.snapshot.is_irregular() => Reply::not_found(
+            "keyframes come at irregular intervals, so segments can't be numbered by time; play manifest.mpd, or set the \
+             encoder's keyframe interval\n",
+        ),
         None => Reply::not_found("the stream has no media\n"),
     }
 }
 
-/// Each packaging has its first segment at its own moment.
-fn is_playable(snapshot: &Snapshot, document: Document) -> bool {
-    match document {
-        Document::TsMultivariant | Document::TsMedia => {
-            snapshot.ts.as_ref().is_some_and(|ts| !ts.listed.is_empty())
-        }
-        Document::CmafMultivariant | Document::CmafMedia(_) | Document::Mpd => {
-            snapshot.cmaf.as_ref().is_some_and(Cmaf::is_playable)
-        }
+/// What the answer to a client of Low-Latency HLS depends on.
+struct LowLatency<'a> {
+    rendition: &'a headwater_packager::CmafRendition,
+    part_target: Duration,
+    target_duration: Duration,
+}
+
+impl LowLatency<'_> {
+    fn of(snapshot: &Snapshot, kind: TrackKind) -> Option<LowLatency<'_>> {
+        let cmaf = snapshot.cmaf.as_ref()?;
+        let rendition = cmaf.rendition(kind)?;
+        let target_duration = Duration::from_secs(u64::from(rendition.target_duration));
+        Some(LowLatency { rendition, part_target: cmaf.part_target?, target_duration })
     }
 }
 
-fn complete(published: &Published, document: Document, body: &Body, gzip: bool) -> Reply {
-    let content_type = if document == Document::Mpd { dash::CONTENT_TYPE } else { hls::CONTENT_TYPE };
-    let (bytes, etag): (&Bytes, String) =
-        if gzip { (body.gzip(), body.gzip_etag()) } else { (body.plain(), body.etag()) };
-    let cache_control = cache_control(&published.snapshot);
-    let mut reply =
-        Reply::new(StatusCode::OK, HeaderValue::from_static(content_type), cache_control, bytes.clone())
-            .with(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    if let Ok(etag) = HeaderValue::try_from(etag) {
-        reply = reply.with(header::ETAG, etag);
+/// 8216bis 6.2.5.2, row by row.
+async fn low_latency(
+    holder: &Holder<'_>,
+    stream: &Stream,
+    published: Arc<Published>,
+    kind: TrackKind,
+    directives: Directives,
+    gzip: bool,
+) -> Reply {
+    let delta = directives.skip && published.snapshot.state != State::Ended;
+    let document = if delta { Document::CmafDelta(kind) } else { Document::CmafMedia(kind) };
+    let Some(wanted) = directives.wanted.filter(|_| published.snapshot.state != State::Ended) else {
+        return version(&published, document, cache_control_for_tune_in(&published.snapshot), gzip);
+    };
+    let Some(now) = LowLatency::of(&published.snapshot, kind) else { return Reply::not_found("no media\n") };
+    if wanted.is_too_far(now.rendition, now.part_target) {
+        return Reply::error(
+            StatusCode::BAD_REQUEST,
+            SHORT,
+            "_HLS_msn and _HLS_part are too far ahead of the live edge\n",
+        );
     }
-    if gzip {
-        reply = reply.with(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    let limit = now.target_duration * TARGET_DURATIONS_HELD;
+    // What this version lists may have to go meanwhile.
+    drop(published);
+    match hold::until(holder, stream, Some(kind), limit, |snapshot| satisfies(snapshot, kind, wanted)).await {
+        Held::Version(published) => {
+            let kept = cache_control_for_version(&published.snapshot);
+            // The stream has ended meanwhile: what is left is whole.
+            let is_ended = published.snapshot.state == State::Ended;
+            version(&published, if is_ended { Document::CmafMedia(kind) } else { document }, kept, gzip)
+        }
+        Held::TimedOut => Reply::unavailable("what was asked for has not come\n"),
+        // The newest version is as good as none at all to a player, and better than an error; not to a cache.
+        Held::Refused => version(&stream.current(), document, NO_STORE, gzip),
+        Held::Draining => Reply::unavailable("the server is shutting down\n"),
     }
-    reply
+}
+
+fn satisfies(snapshot: &Snapshot, kind: TrackKind, wanted: Wanted) -> bool {
+    let cmaf = snapshot.cmaf.as_ref();
+    let rendition = cmaf.and_then(|cmaf| cmaf.rendition(kind));
+    snapshot.state == State::Ended || rendition.is_none_or(|rendition| wanted.is_in(rendition))
+}
+
+fn version(published: &Published, document: Document, cache_control: HeaderValue, gzip: bool) -> Reply {
+    match published.document(document, None) {
+        Some(body) => Reply::coded(&body, gzip, hls::CONTENT_TYPE, cache_control),
+        None => Reply::not_found("the stream has no media\n"),
+    }
+}
+
+/// Each packaging has its first segment at its own moment; one that is switched off is not waited for.
+fn is_playable(snapshot: &Snapshot, document: Document) -> bool {
+    match document {
+        Document::TsMultivariant | Document::TsMedia => {
+            snapshot.ts.as_ref().is_none_or(|ts| !ts.listed.is_empty())
+        }
+        Document::CmafMultivariant | Document::CmafMedia(_) | Document::CmafDelta(_) | Document::Mpd => {
+            snapshot.cmaf.as_ref().is_none_or(Cmaf::is_playable)
+        }
+        // What another Period is cut like is known with its first segment.
+        Document::LowLatencyMpd => snapshot.cmaf.as_ref().is_none_or(|cmaf| {
+            let is_unknown = |period: &Period| period.cadence == Cadence::Unknown;
+            cmaf.is_playable() && !cmaf.periods.last().is_some_and(is_unknown)
+        }),
+    }
 }
 
 /// Half a target duration (8216bis B.1), and 2 s once it has ended: the same URL goes on when the publisher returns (hls.md 9.4).
 fn cache_control(snapshot: &Snapshot) -> HeaderValue {
     let target_duration = snapshot.target_duration().unwrap_or(0);
-    let seconds = if snapshot.state == State::Ended { 2 } else { (target_duration / 2).max(1) };
-    HeaderValue::try_from(format!("public, max-age={seconds}")).unwrap_or(super::response::SHORT)
+    seconds(if snapshot.state == State::Ended { 2 } else { (target_duration / 2).max(1) })
+}
+
+/// A client's first request, which names no version: it is to be as new as a cache can have it.
+fn cache_control_for_tune_in(snapshot: &Snapshot) -> HeaderValue {
+    if snapshot.state == State::Ended { cache_control(snapshot) } else { SHORT }
+}
+
+/// A version that the URL names; what has ended meanwhile may go on under the same names of numbers.
+fn cache_control_for_version(snapshot: &Snapshot) -> HeaderValue {
+    match snapshot.state {
+        State::Ended => cache_control(snapshot),
+        _ => seconds(snapshot.target_duration().unwrap_or(1).saturating_mul(TARGET_DURATIONS_KEPT)),
+    }
+}
+
+fn seconds(seconds: u32) -> HeaderValue {
+    HeaderValue::try_from(format!("public, max-age={seconds}")).unwrap_or(SHORT)
 }

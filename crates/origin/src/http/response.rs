@@ -1,15 +1,14 @@
-//! What every answer of the playback listener says besides its body, and the bodies themselves.
-
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+//! What every answer of the playback listener says besides its body.
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 
-use super::connection::Activity;
+use super::connection::Carrier;
+use super::payload::{Payload, ReplyBody};
+use crate::budget::Lease;
+use crate::continuous::Viewer;
+use crate::published;
 
 /// For clients that must see a state of moments ago at most.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -42,8 +41,12 @@ pub(super) struct Reply {
     pub status: StatusCode,
     /// Headers that this kind of answer has.
     pub headers: HeaderMap,
-    /// The whole body; HEAD gets its length only.
-    pub body: Bytes,
+    /// The body; HEAD gets its length only.
+    pub body: Payload,
+    /// When the body is a segment: it may have to be let go of.
+    pub lease: Option<Lease>,
+    /// The connection becomes this viewer's WebSocket.
+    pub upgrade: Option<Viewer>,
 }
 
 impl Reply {
@@ -52,20 +55,40 @@ impl Reply {
         status: StatusCode,
         content_type: HeaderValue,
         cache_control: HeaderValue,
-        body: Bytes,
+        body: impl Into<Payload>,
     ) -> Reply {
         // One allocation that holds the common headers too.
         let mut headers = HeaderMap::with_capacity(16);
         headers.insert(header::CONTENT_TYPE, content_type);
         headers.insert(header::CACHE_CONTROL, cache_control);
-        Reply { status, headers, body }
+        Reply { status, headers, body: body.into(), lease: None, upgrade: None }
+    }
+
+    /// 200 with a body in the coding that was negotiated, and the ETag of just that (RFC 9110 8.8.3.3).
+    pub(super) fn coded(
+        body: &published::Body,
+        gzip: bool,
+        content_type: &'static str,
+        cache_control: HeaderValue,
+    ) -> Reply {
+        let (bytes, etag) = if gzip { (body.gzip(), body.gzip_etag()) } else { (body.plain(), body.etag()) };
+        let content_type = HeaderValue::from_static(content_type);
+        let mut reply = Reply::new(StatusCode::OK, content_type, cache_control, bytes.clone())
+            .with(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        if let Ok(etag) = HeaderValue::try_from(etag) {
+            reply = reply.with(header::ETAG, etag);
+        }
+        if gzip {
+            reply = reply.with(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        reply
     }
 
     /// An answer without a body.
     pub(super) fn empty(status: StatusCode, cache_control: HeaderValue) -> Reply {
         let mut headers = HeaderMap::with_capacity(16);
         headers.insert(header::CACHE_CONTROL, cache_control);
-        Reply { status, headers, body: Bytes::new() }
+        Reply { status, headers, body: Payload::default(), lease: None, upgrade: None }
     }
 
     /// A refusal: one line of text.
@@ -107,53 +130,56 @@ impl Reply {
         self
     }
 
-    /// The answer as hyper sends it. `activity` is told when the body has been handed over.
-    pub(super) fn finish(mut self, activity: Arc<Activity>) -> Response<ReplyBody> {
+    /// The answer as hyper sends it; to HEAD without the body. `carrier` is told what becomes of it.
+    pub(super) fn finish(mut self, carrier: Carrier, is_head: bool) -> Response<ReplyBody> {
+        self.add_common();
+        let body = if is_head { Payload::default() } else { self.body };
+        carrier.answered(self.lease.filter(|_| !is_head), body.is_bounded());
+        if let Some(viewer) = self.upgrade {
+            carrier.upgraded(viewer);
+        }
+        let mut response = Response::new(ReplyBody::new(body, carrier));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+
+    /// The answer as bytes, for a connection that hyper doesn't serve (any more) and that ends with it. hyper's own answers
+    /// bring their Date; here it is the caller's.
+    pub(super) fn into_last_words(mut self, date: Option<&str>) -> Vec<u8> {
+        self.add_common();
+        let reason = self.status.canonical_reason().unwrap_or_default();
+        let mut words =
+            format!("HTTP/1.1 {} {reason}\r\nconnection: close\r\n", self.status.as_str()).into_bytes();
+        if let Some(date) = date {
+            words.extend_from_slice(format!("date: {date}\r\n").as_bytes());
+        }
+        for (name, value) in &self.headers {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                words.extend_from_slice(part);
+            }
+        }
+        words.extend_from_slice(b"\r\n");
+        for piece in self.body.pieces() {
+            words.extend_from_slice(piece);
+        }
+        words
+    }
+
+    /// What every answer says.
+    fn add_common(&mut self) {
         let headers = &mut self.headers;
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CORP, HeaderValue::from_static("cross-origin"));
-        // RFC 9110 8.6: 204 has no Content-Length; 304 would have that of the 200, which serves nobody.
-        if !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(self.body.len()));
+        // RFC 9110 8.6: 1xx and 204 have no Content-Length; 304 would have that of the 200, which serves nobody.
+        let has_body = !self.status.is_informational() && self.status != StatusCode::NO_CONTENT;
+        if has_body
+            && self.status != StatusCode::NOT_MODIFIED
+            && let Some(len) = self.body.len()
+        {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
         }
-        let mut response = Response::new(ReplyBody { data: Some(self.body), activity });
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
-        response
-    }
-}
-
-/// A body that is there as a whole. When it is dropped, hyper has taken it, or will never take it.
-#[derive(Debug)]
-pub(super) struct ReplyBody {
-    data: Option<Bytes>,
-    activity: Arc<Activity>,
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Poll::Ready(self.data.take().filter(|data| !data.is_empty()).map(|data| Ok(Frame::data(data))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.data.as_ref().is_none_or(Bytes::is_empty)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
-    }
-}
-
-impl Drop for ReplyBody {
-    fn drop(&mut self) {
-        self.activity.body_taken();
     }
 }

@@ -17,6 +17,8 @@ pub(super) enum Resource<'a> {
     Page,
     /// `/assets/{name}`: a file that the page needs.
     Asset(&'a str),
+    /// `/embed/{app}/{stream}`: the page with the player of one stream alone, for a frame in another page.
+    Embed(StreamPath<'a>),
     /// `/api/v1/live`: what the page lists.
     Live,
     /// `/time`: the clock for DASH's UTCTiming.
@@ -26,8 +28,29 @@ pub(super) enum Resource<'a> {
     Document(StreamPath<'a>, Document),
     /// `/{app}/{stream}/ts/{sequence}.ts`, `video/{sequence}.m4s`, `audio/{sequence}.m4s`.
     Segment(StreamPath<'a>, Rendition, u64),
+    /// `/{app}/{stream}/video/{sequence}.{part}.m4s`, likewise for audio.
+    Part(StreamPath<'a>, TrackKind, u64, u32),
     /// `/{app}/{stream}/video/init-{hash}.mp4`, likewise for audio.
     Init(StreamPath<'a>, TrackKind, &'a str),
+    /// `/{app}/{stream}.flv`, `.ts`, `.mp4`: the stream without segments.
+    Continuous(StreamPath<'a>, Container),
+}
+
+impl Resource<'_> {
+    /// The stream that it is of, if it is of one.
+    pub(super) fn stream(&self) -> Option<StreamPath<'_>> {
+        match self {
+            // A page shows what it then asks for.
+            Resource::Page | Resource::Asset(_) | Resource::Embed(_) | Resource::Live | Resource::Time => {
+                None
+            }
+            Resource::Document(at, _)
+            | Resource::Segment(at, _, _)
+            | Resource::Part(at, _, _, _)
+            | Resource::Init(at, _, _)
+            | Resource::Continuous(at, _) => Some(*at),
+        }
+    }
 }
 
 /// A rendition by its place in paths.
@@ -37,6 +60,17 @@ pub(super) enum Rendition {
     Ts,
     /// `video` and `audio`: one track in CMAF.
     Cmaf(TrackKind),
+}
+
+/// A continuous output by its extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Container {
+    /// FLV, over HTTP or WebSocket.
+    Flv,
+    /// MPEG-TS.
+    Ts,
+    /// Fragmented MP4.
+    Mp4,
 }
 
 /// A stream's name, as valid as its publisher's had to be.
@@ -116,13 +150,19 @@ pub(super) fn resource(path: &str) -> Result<Resource<'_>, RouteError> {
     if let Some(name) = path.strip_prefix("/assets/") {
         return Ok(Resource::Asset(name));
     }
+    if let Some(stream) = path.strip_prefix("/embed/") {
+        return stream_path(stream).map(Resource::Embed).ok_or(RouteError::Unknown);
+    }
     let path = path.strip_prefix('/').ok_or(RouteError::Unknown)?;
     let (folder, file) = path.rsplit_once('/').ok_or(RouteError::Unknown)?;
     let (stem, extension) = file.rsplit_once('.').ok_or(RouteError::Unknown)?;
     let resource = match extension {
         "m3u8" => playlist(folder, stem),
-        "ts" | "m4s" => segment(folder, stem, extension),
-        "mp4" => init(folder, stem),
+        // No path is both: an app holds one `/` at most, and what lies below a stream holds two more.
+        "ts" => segment(folder, stem, extension).or_else(|| continuous(folder, stem, Container::Ts)),
+        "m4s" => segment(folder, stem, extension),
+        "mp4" => init(folder, stem).or_else(|| continuous(folder, stem, Container::Mp4)),
+        "flv" => continuous(folder, stem, Container::Flv),
         "mpd" => mpd(folder, stem),
         _ => None,
     };
@@ -156,8 +196,9 @@ fn playlist<'a>(folder: &'a str, stem: &'a str) -> Option<Resource<'a>> {
 fn mpd<'a>(folder: &'a str, stem: &'a str) -> Option<Resource<'a>> {
     let at = match stem {
         "manifest" if folder.contains('/') => stream_path(folder),
-        // The name of another MPD, not a stream's alias.
-        "ll" if folder.contains('/') => None,
+        "ll" if folder.contains('/') => {
+            return stream_path(folder).map(|at| Resource::Document(at, Document::LowLatencyMpd));
+        }
         _ => valid(folder, stem),
     };
     at.map(|at| Resource::Document(at, Document::Mpd))
@@ -171,10 +212,20 @@ fn segment<'a>(folder: &'a str, stem: &'a str, extension: &str) -> Option<Resour
         ("audio", "m4s") => Rendition::Cmaf(TrackKind::Audio),
         _ => return None,
     };
-    // One number has one name: no sign, no leading zero.
-    let canonical = stem.bytes().all(|b| b.is_ascii_digit()) && (stem == "0" || !stem.starts_with('0'));
-    let sequence = stem.parse().ok().filter(|_| canonical)?;
-    Some(Resource::Segment(stream_path(stream)?, rendition, sequence))
+    let at = stream_path(stream)?;
+    match (rendition, stem.split_once('.')) {
+        (Rendition::Cmaf(kind), Some((sequence, part))) => {
+            Some(Resource::Part(at, kind, canonical(sequence)?, canonical(part)?))
+        }
+        (_, Some(_)) => None,
+        (_, None) => Some(Resource::Segment(at, rendition, canonical(stem)?)),
+    }
+}
+
+/// One number has one name: no sign, no leading zero.
+fn canonical<N: std::str::FromStr>(text: &str) -> Option<N> {
+    let is_canonical = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| is_canonical)
 }
 
 fn init<'a>(folder: &'a str, stem: &'a str) -> Option<Resource<'a>> {
@@ -185,6 +236,10 @@ fn init<'a>(folder: &'a str, stem: &'a str) -> Option<Resource<'a>> {
         _ => return None,
     };
     Some(Resource::Init(stream_path(stream)?, kind, stem.strip_prefix("init-")?))
+}
+
+fn continuous<'a>(folder: &'a str, stem: &'a str, container: Container) -> Option<Resource<'a>> {
+    valid(folder, stem).map(|at| Resource::Continuous(at, container))
 }
 
 /// `app/stream` or `app/app/stream`.
@@ -208,6 +263,7 @@ mod tests {
         resource(&decoded).map(|resource| match resource {
             Resource::Page => "page".to_owned(),
             Resource::Asset(name) => format!("asset {name}"),
+            Resource::Embed(at) => format!("embed {} {}", at.app, at.stream),
             Resource::Live => "live".to_owned(),
             Resource::Time => "time".to_owned(),
             Resource::Document(at, document) => {
@@ -217,7 +273,9 @@ mod tests {
                     Document::CmafMultivariant => "llhls",
                     Document::CmafMedia(TrackKind::Video) => "video",
                     Document::CmafMedia(TrackKind::Audio) => "audio",
+                    Document::CmafDelta(_) => "a query's matter",
                     Document::Mpd => "mpd",
+                    Document::LowLatencyMpd => "low-latency mpd",
                 };
                 format!("{document} {} {}", at.app, at.stream)
             }
@@ -228,7 +286,11 @@ mod tests {
                 };
                 format!("{rendition} {} {} {sequence}", at.app, at.stream)
             }
+            Resource::Part(at, kind, sequence, part) => {
+                format!("{kind} part {} {} {sequence} {part}", at.app, at.stream)
+            }
             Resource::Init(at, kind, hash) => format!("{kind} init {} {} {hash}", at.app, at.stream),
+            Resource::Continuous(at, container) => format!("{container:?} {} {}", at.app, at.stream),
         })
     }
 
@@ -238,6 +300,8 @@ mod tests {
             ("/", "page"),
             ("/assets/page.js", "asset page.js"),
             ("/api/v1/live", "live"),
+            ("/embed/live/cam", "embed live cam"),
+            ("/embed/live/eu/cam", "embed live/eu cam"),
             ("/live/cam/index.m3u8", "multivariant live cam"),
             ("/live/cam/playlist.m3u8", "multivariant live cam"),
             ("/live/cam/master.m3u8", "multivariant live cam"),
@@ -257,12 +321,24 @@ mod tests {
             ("/live/cam/audio/media.m3u8", "audio live cam"),
             ("/live/cam/video/7.m4s", "video segment live cam 7"),
             ("/live/eu/cam/audio/7.m4s", "audio segment live/eu cam 7"),
+            ("/live/cam/video/7.0.m4s", "video part live cam 7 0"),
+            ("/live/eu/cam/audio/7.12.m4s", "audio part live/eu cam 7 12"),
             ("/live/cam/video/init-0123abcd.mp4", "video init live cam 0123abcd"),
             ("/live/cam/audio/init-0123abcd.mp4", "audio init live cam 0123abcd"),
             ("/live/cam/manifest.mpd", "mpd live cam"),
             ("/live/eu/cam/manifest.mpd", "mpd live/eu cam"),
             ("/live/cam.mpd", "mpd live cam"),
+            ("/live/cam/ll.mpd", "low-latency mpd live cam"),
+            ("/live/ll.mpd", "mpd live ll"),
             ("/live/manifest.mpd", "mpd live manifest"),
+            ("/live/cam.flv", "Flv live cam"),
+            ("/live/cam.ts", "Ts live cam"),
+            ("/live/cam.mp4", "Mp4 live cam"),
+            ("/live/eu/cam.ts", "Ts live/eu cam"),
+            ("/live/cam/1.ts", "Ts live/cam 1"),
+            ("/live/ts/1.ts", "Ts live/ts 1"),
+            ("/live/video/init-0123abcd.mp4", "Mp4 live/video init-0123abcd"),
+            ("/live/cam.1.flv", "Flv live cam.1"),
             // Names with dots, and names that are words of ours.
             ("/live/cam.1.m3u8", "multivariant live cam.1"),
             ("/live/index.m3u8", "multivariant live index"),
@@ -308,6 +384,10 @@ mod tests {
             ("/assets/../page.js", Unsafe),
             // Encoded twice decodes once: `%` is no character of a name.
             ("/live/%252e%252e/cam.m3u8", Unknown),
+            ("/embed/", Unknown),
+            ("/embed/cam", Unknown),
+            ("/embed/live/eu/x/cam", Unknown),
+            ("/embed/live/cam.m3u8", Unknown),
             ("/live", Unknown),
             ("/live/", Unknown),
             ("/live/cam", Unknown),
@@ -319,13 +399,22 @@ mod tests {
             ("/live/.m3u8", Unknown),
             ("/cam.m3u8", Unknown),
             ("/live/cam/media.m3u8", Unknown),
-            ("/live/cam.ts", Unknown),
-            ("/live/cam/1.ts", Unknown),
+            ("/cam.flv", Unknown),
+            ("/live/.flv", Unknown),
+            ("/live/cam.flv.flv", Unknown),
+            ("/live/eu/x/cam.flv", Unknown),
+            ("/api/cam.mp4", Unknown),
+            ("/live/cam.FLV", Unknown),
             ("/live/cam/ts/01.ts", Unknown),
             ("/live/cam/ts/+1.ts", Unknown),
             ("/live/cam/ts/-1.ts", Unknown),
             ("/live/cam/ts/.ts", Unknown),
             ("/live/cam/ts/1.TS", Unknown),
+            ("/live/cam/ts/1.0.ts", Unknown),
+            ("/live/cam/video/1.00.m4s", Unknown),
+            ("/live/cam/video/1..m4s", Unknown),
+            ("/live/cam/video/1.0.0.m4s", Unknown),
+            ("/live/cam/video/1.4294967296.m4s", Unknown),
             ("/live/cam/ts/18446744073709551616.ts", Unknown),
             ("/live/cam/v/1.ts", Unknown),
             ("/a/b/c/cam/index.m3u8", Unknown),
@@ -352,7 +441,14 @@ mod tests {
             if let Ok(decoded) = decode(&path) {
                 prop_assert!(!decoded.split('/').any(|c| c == ".."));
                 let resource = resource(&decoded);
-                if let Ok(Resource::Document(at, _) | Resource::Segment(at, _, _) | Resource::Init(at, _, _)) = resource {
+                if let Ok(
+                    Resource::Document(at, _)
+                    | Resource::Segment(at, _, _)
+                    | Resource::Part(at, _, _, _)
+                    | Resource::Init(at, _, _)
+                    | Resource::Continuous(at, _),
+                ) = resource
+                {
                     prop_assert!(names::is_app(at.app) && names::is_stream(at.stream));
                 }
                 if !path.contains('%') {

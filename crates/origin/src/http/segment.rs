@@ -1,15 +1,16 @@
-//! Segments: immutable under their number, whole or one range of them.
+//! Segments and their parts: immutable under their number, whole or one range of them; and the CMAF segment under construction.
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
 
-use headwater_media::TrackKind;
+use headwater_media::{TrackKind, WallTime};
 use headwater_packager::{Segment, Snapshot, State};
 
 use super::hold::{self, Held, Holder};
+use super::payload::Payload;
+use super::production::Production;
 use super::response::{GONE, Reply};
 use super::route::Rendition;
 use crate::registry::Stream;
@@ -17,13 +18,28 @@ use crate::registry::Stream;
 /// A name that never means other bytes may be kept for as long as anybody plays this stream back (RFC 8246).
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=3600, immutable");
 
+/// A CMAF segment, and a part of one.
+const CMAF: HeaderValue = HeaderValue::from_static("video/iso.segment");
+
 /// An initialization segment is named by its content (http-origin 2).
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// A hinted part is waited for so many target durations (8216bis 6.2.6).
+const TARGET_DURATIONS_HELD: u32 = 3;
+
+/// A player that counts segments by the clock is so many of them ahead at most: what a publisher that is waited for misses.
+const SEGMENTS_AHEAD_MAX: u64 = 32;
+
+/// So long the next segment of a publisher that is away is waited for, unless the stream ends before. Players of low-latency DASH go
+/// on asking for it: dash.js 5.2.1 and shaka 5.2.12 give up after some 404s in a row, and wait for what does not come.
+const AWAY: Duration = Duration::from_secs(60);
 
 /// What a snapshot knows about a number.
 enum Place {
     /// Here it is.
     Here(Whole),
+    /// It is under construction, and some of it is here.
+    Growing,
     /// Older than everything kept.
     Gone,
     /// The next one, in production; the target duration bounds the wait for it.
@@ -37,7 +53,7 @@ struct Whole {
     content_type: HeaderValue,
     /// The name already means these bytes; wall clock and length tell apart what only a broken clock could have given one name.
     etag: String,
-    payload: Bytes,
+    payload: Payload,
 }
 
 /// Answers with segment `sequence`. The next one after the newest is waited for, one target duration at most
@@ -52,18 +68,88 @@ pub(super) async fn segment(
     if let Place::Next(limit) = place {
         let enough =
             |snapshot: &Snapshot| !matches!(self::place(snapshot, rendition, sequence), Place::Next(_));
-        place = match hold::until(holder, stream, limit, enough).await {
+        let kind = match rendition {
+            Rendition::Ts => None,
+            Rendition::Cmaf(kind) => Some(kind),
+        };
+        place = match hold::until(holder, stream, kind, limit, enough).await {
             Held::Version(published) => self::place(&published.snapshot, rendition, sequence),
             Held::TimedOut => Place::Unknown,
             Held::Refused => return Reply::unavailable("too many requests are waiting\n"),
             Held::Draining => return Reply::unavailable("the server is shutting down\n"),
         };
     }
-    match place {
-        Place::Here(whole) => complete(whole, IMMUTABLE),
-        Place::Gone => Reply::error(StatusCode::NOT_FOUND, GONE, "the segment is no longer kept\n"),
-        Place::Next(_) | Place::Unknown => Reply::not_found("no such segment\n"),
+    match (place, rendition) {
+        (Place::Here(whole), _) => {
+            Reply { lease: Some(stream.lease(sequence)), ..complete(whole, IMMUTABLE) }
+        }
+        (Place::Growing, Rendition::Cmaf(kind)) => Reply {
+            lease: Some(stream.lease(sequence)),
+            ..Reply::new(
+                StatusCode::OK,
+                CMAF,
+                IMMUTABLE,
+                Payload::live(Production::new(stream, kind, sequence)).bounded(),
+            )
+        },
+        (Place::Gone, _) => Reply::error(StatusCode::NOT_FOUND, GONE, "the segment is no longer kept\n"),
+        (Place::Next(_) | Place::Unknown | Place::Growing, _) => Reply::not_found("no such segment\n"),
     }
+}
+
+/// Answers with part `part` of CMAF segment `sequence`. The part that a playlist hints at is waited for; nothing is sent before it
+/// is whole (8216bis 6.2.6).
+pub(super) async fn part(
+    holder: &Holder<'_>,
+    stream: &Stream,
+    kind: TrackKind,
+    sequence: u64,
+    part: u32,
+) -> Reply {
+    let mut place = place_of_part(&stream.current().snapshot, kind, sequence, part);
+    if let Place::Next(limit) = place {
+        let enough =
+            |snapshot: &Snapshot| !matches!(place_of_part(snapshot, kind, sequence, part), Place::Next(_));
+        place = match hold::until(holder, stream, Some(kind), limit, enough).await {
+            Held::Version(published) => place_of_part(&published.snapshot, kind, sequence, part),
+            Held::TimedOut => Place::Unknown,
+            Held::Refused => return Reply::unavailable("too many requests are waiting\n"),
+            Held::Draining => return Reply::unavailable("the server is shutting down\n"),
+        };
+    }
+    match place {
+        Place::Here(whole) => Reply { lease: Some(stream.lease(sequence)), ..complete(whole, IMMUTABLE) },
+        Place::Gone => Reply::error(StatusCode::NOT_FOUND, GONE, "the part is no longer kept\n"),
+        Place::Next(_) | Place::Unknown | Place::Growing => Reply::not_found("no such part\n"),
+    }
+}
+
+fn place_of_part(snapshot: &Snapshot, kind: TrackKind, sequence: u64, part: u32) -> Place {
+    let Some(rendition) = snapshot.cmaf.as_ref().and_then(|cmaf| cmaf.rendition(kind)) else {
+        return Place::Unknown;
+    };
+    let index = usize::try_from(part).unwrap_or(usize::MAX);
+    let found = rendition.parts(sequence).and_then(|parts| parts.get(index));
+    if let Some(found) = found {
+        let edge = rendition.edge.as_ref().filter(|edge| edge.sequence == sequence);
+        let date = edge.map(|edge| edge.program_date_time);
+        let date = date.or_else(|| rendition.segment(sequence).map(|segment| segment.program_date_time));
+        let wall_ms = date.map_or(0, WallTime::unix_millis);
+        let payload = found.payload.clone();
+        let etag = format!("\"{sequence}.{part}-{wall_ms:x}-{:x}\"", payload.len());
+        return Place::Here(Whole { content_type: CMAF, etag, payload: payload.into() });
+    }
+    if is_gone(rendition, sequence) {
+        return Place::Gone;
+    }
+    // Also while the publisher is away: the playlist hints at what comes when it returns.
+    let may_come = snapshot.cmaf.as_ref().is_some_and(|cmaf| cmaf.part_target.is_some())
+        && matches!(snapshot.state, State::Live | State::Waiting);
+    if may_come && rendition.next_part() == Some((sequence, part)) {
+        let target_duration = Duration::from_secs(u64::from(rendition.target_duration));
+        return Place::Next(target_duration * TARGET_DURATIONS_HELD);
+    }
+    Place::Unknown
 }
 
 /// Answers with the initialization segment of that hash, while any segment that needs it can be fetched.
@@ -77,7 +163,7 @@ pub(super) fn init(stream: &Stream, kind: TrackKind, hash: &str) -> Reply {
                 TrackKind::Audio => "audio/mp4",
             });
             let etag = format!("\"{hash}\"");
-            complete(Whole { content_type, etag, payload: init.bytes.clone() }, FOREVER)
+            complete(Whole { content_type, etag, payload: init.bytes.clone().into() }, FOREVER)
         }
         None => Reply::not_found("no such initialization segment\n"),
     }
@@ -86,17 +172,31 @@ pub(super) fn init(stream: &Stream, kind: TrackKind, hash: &str) -> Reply {
 fn place(snapshot: &Snapshot, rendition: Rendition, sequence: u64) -> Place {
     let is_live = snapshot.state == State::Live;
     match rendition {
-        Rendition::Ts => place_in(snapshot.ts.as_ref(), sequence, is_live, |segment| Whole {
+        Rendition::Ts => place_in(snapshot.ts.as_deref(), sequence, is_live, |segment| Whole {
             content_type: HeaderValue::from_static("video/mp2t"),
             etag: etag(segment),
-            payload: segment.payload.clone(),
+            payload: segment.payload.clone().into(),
         }),
         Rendition::Cmaf(kind) => {
             let rendition = snapshot.cmaf.as_ref().and_then(|cmaf| cmaf.rendition(kind));
-            place_in(rendition, sequence, is_live, |segment| Whole {
-                content_type: HeaderValue::from_static("video/iso.segment"),
+            let edge = rendition.and_then(|rendition| rendition.edge.as_ref());
+            if edge.is_some_and(|edge| edge.sequence == sequence && !edge.parts.is_empty()) {
+                return Place::Growing;
+            }
+            // Players of low-latency DASH ask by the clock: a moment early, and on and on while the publisher is away.
+            let ahead = rendition.and_then(|rendition| sequence.checked_sub(rendition.last_sequence()?));
+            if ahead.is_some_and(|ahead| (1..=SEGMENTS_AHEAD_MAX).contains(&ahead)) {
+                let target_duration = rendition.map_or(0, |rendition| rendition.target_duration);
+                match snapshot.state {
+                    State::Live => return Place::Next(Duration::from_secs(u64::from(target_duration))),
+                    State::Waiting => return Place::Next(AWAY),
+                    State::Starting | State::Ended => {}
+                }
+            }
+            place_in(rendition.map(|rendition| &*rendition.window), sequence, is_live, |segment| Whole {
+                content_type: CMAF,
                 etag: etag(segment),
-                payload: segment.payload(),
+                payload: Payload::chunks(segment.parts.iter().map(|part| part.payload.clone())),
             })
         }
     }
@@ -112,8 +212,7 @@ fn place_in<S: Segment>(
     if let Some(segment) = rendition.segment(sequence) {
         return Place::Here(whole(segment));
     }
-    let oldest = rendition.retained.first().or(rendition.listed.first()).map(|segment| segment.sequence());
-    if oldest.is_some_and(|oldest| sequence < oldest) {
+    if is_gone(rendition, sequence) {
         return Place::Gone;
     }
     let next = rendition.last_sequence().and_then(|last| last.checked_add(1));
@@ -121,6 +220,12 @@ fn place_in<S: Segment>(
         return Place::Next(Duration::from_secs(u64::from(rendition.target_duration)));
     }
     Place::Unknown
+}
+
+/// Whether the number is older than everything that is kept.
+fn is_gone<S: Segment>(rendition: &headwater_packager::Rendition<S>, sequence: u64) -> bool {
+    let oldest = rendition.retained.first().or(rendition.listed.first()).map(|segment| segment.sequence());
+    oldest.is_some_and(|oldest| sequence < oldest)
 }
 
 fn complete(whole: Whole, cache_control: HeaderValue) -> Reply {

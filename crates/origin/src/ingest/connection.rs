@@ -1,4 +1,4 @@
-//! One publisher's connection: its bytes through RTMP and FLV into the packager it holds.
+//! One connection: a publisher's bytes through RTMP and FLV into the packager it holds. What a player gets is in [`super::play`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,18 +7,26 @@ use std::time::Duration;
 use bytes::BytesMut;
 use headwater_flv::Demuxer;
 use headwater_media::{Cause, Event};
+use headwater_packager::Refusal;
 use headwater_rtmp::{
-    MediaMessage, MessageKind, PlayError, PublishError, PublishRequest, ServerConnection, ServerEvent,
-    Status, status,
+    MediaMessage, MessageKind, PublishError, PublishRequest, ServerConnection, ServerEvent, Status,
+    StreamTarget, status,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tracing::Instrument;
 
 use super::Context;
-use super::auth::query_key;
+use super::play::Playing;
+use super::rate::Rate;
+use crate::auth::hooks::Published;
+use crate::auth::{Denied, Shown};
+use crate::config::size_text;
+use crate::listen::Accepted;
 use crate::registry::{Publisher, Seated};
+use crate::transport::Transport;
 
 /// The read buffer: large enough for a read to bring several frames (DESIGN 4).
 const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -33,7 +41,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(10);
 const PACE_PAUSE: Duration = Duration::from_millis(50);
 
 /// An answer that the peer does not take within this ends the connection.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// After a last word, the peer gets this long to close its side: closing at once with bytes unread makes the system send
 /// RST, and the peer would never see why.
@@ -44,7 +52,7 @@ const LINGER_BYTES_MAX: usize = 4 << 20;
 
 /// How a connection ended, for its one log line.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+pub(super) enum Ended {
     #[error("the peer closed the connection")]
     Closed,
     #[error("the connection failed: {0}")]
@@ -59,15 +67,15 @@ enum Ended {
     Shutdown,
     #[error("a newcomer took the stream over")]
     Evicted,
+    #[error("an operator disconnected this publisher")]
+    Kicked,
+    #[error("what was played has ended")]
+    Played,
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(
-    socket: TcpStream,
-    peer: SocketAddr,
-    context: &Context,
-    shutdown: watch::Receiver<bool>,
-) {
+pub(super) async fn serve(accepted: Accepted, context: &Context, shutdown: watch::Receiver<bool>) {
+    let Accepted { stream, peer, tls, is_proxied } = accepted;
     let span =
         tracing::info_span!("rtmp", %peer, app = tracing::field::Empty, stream = tracing::field::Empty);
     async {
@@ -76,16 +84,29 @@ pub(super) async fn serve(
             tracing::error!(%error, "no random bytes; the connection is closed");
             return;
         }
-        if let Err(error) = socket.set_nodelay(true) {
+        if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
+        let socket = match tls {
+            None => Transport::Plain(stream),
+            Some(acceptor) => match shake_hands(stream, &acceptor, context, shutdown.clone()).await {
+                Ok(socket) => socket,
+                Err(error) => {
+                    tracing::debug!(%error, "no TLS handshake");
+                    return;
+                }
+            },
+        };
         let mut connection = Connection {
             rtmp: ServerConnection::new(context.limits.clone(), random, context.clocks.now()),
+            rate: Rate::new(context.max_bitrate, context.clocks.now()),
             socket,
             peer,
+            is_direct: !is_proxied,
             context,
             encoder: String::new(),
             publication: None,
+            playing: None,
             published: false,
         };
         let ended = connection.run(shutdown).await;
@@ -95,22 +116,46 @@ pub(super) async fn serve(
     .await;
 }
 
+/// TLS before anything else, within the time that RTMP's own handshake may take.
+async fn shake_hands(
+    stream: TcpStream,
+    acceptor: &TlsAcceptor,
+    context: &Context,
+    mut shutdown: watch::Receiver<bool>,
+) -> io::Result<Transport> {
+    // In a place of its own: a handshake's state is large, and soon gone.
+    let handshake = Box::pin(Transport::handshake(stream, acceptor));
+    tokio::select! {
+        done = tokio::time::timeout(context.limits.handshake_timeout, handshake) => {
+            done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        }
+        _ = shutdown.wait_for(|down| *down) => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
 /// What is being published on this connection.
-struct Publication {
+pub(super) struct Publication {
     stream_id: u32,
     seated: Seated,
     demuxer: Demuxer,
     /// Filled and drained per message; its memory is reused.
     events: Vec<Event>,
+    /// Tells the operator's program when it is dropped.
+    _told: Option<Published>,
 }
 
-struct Connection<'a> {
-    rtmp: ServerConnection,
-    socket: TcpStream,
-    peer: SocketAddr,
-    context: &'a Context,
+pub(super) struct Connection<'a> {
+    pub(super) rtmp: ServerConnection,
+    pub(super) rate: Rate,
+    pub(super) socket: Transport,
+    pub(super) peer: SocketAddr,
+    /// Nobody stands between us, so that its address is its own.
+    is_direct: bool,
+    pub(super) context: &'a Context,
     encoder: String,
-    publication: Option<Publication>,
+    pub(super) publication: Option<Publication>,
+    /// What is played.
+    pub(super) playing: Option<Playing>,
     /// Something was published on this connection.
     published: bool,
 }
@@ -128,20 +173,21 @@ impl Connection<'_> {
                     }
                     Ok(None)
                 }
-                () = evicted(self.publication.as_ref()) => return Ended::Evicted,
+                () = evicted(self.publication.as_ref()) => return self.eviction(),
                 _ = shutdown.wait_for(|down| *down) => return Ended::Shutdown,
             };
             match read {
                 Ok(None) => {
                     // A publisher that waits for us is not a silent one.
-                    if let Some(publication) = self.publication.as_ref().filter(|_| pause.is_some()) {
+                    if let Some(publication) = self.publication.as_mut().filter(|_| pause.is_some()) {
                         publication.seated.heard(0, self.context.clocks.now());
                     }
                 }
                 Ok(Some(0)) => return Ended::Closed,
                 Ok(Some(bytes)) => {
                     let now = self.context.clocks.now();
-                    if let Some(publication) = &self.publication {
+                    self.rate.read(bytes, now);
+                    if let Some(publication) = &mut self.publication {
                         publication.seated.heard(bytes, now);
                     }
                     let parsed = self.rtmp.handle_input(&mut input, now);
@@ -158,16 +204,23 @@ impl Connection<'_> {
             if let Err(ended) = self.flush().await {
                 return ended;
             }
+            if self.playing.is_some()
+                && let Err(ended) = self.play_out(&mut input, &mut shutdown).await
+            {
+                return ended;
+            }
         }
     }
 
-    /// How long to leave the socket unread, because its media is ahead of the clock.
-    fn pause(&self) -> Option<Duration> {
-        let publication = self.publication.as_ref().filter(|_| self.context.pace)?;
-        (publication.seated.ahead(self.context.clocks.now()) > AHEAD_MAX).then_some(PACE_PAUSE)
+    /// How long to leave the socket unread, because its media is ahead of the clock, or because more comes than may.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let now = self.context.clocks.now();
+        let is_ahead = |publication: &Publication| publication.seated.ahead(now) > AHEAD_MAX;
+        let is_ahead = self.context.pace && self.publication.as_ref().is_some_and(is_ahead);
+        (is_ahead || self.rate.is_exceeded(now)).then_some(PACE_PAUSE)
     }
 
-    async fn take_events(&mut self) -> Result<(), Ended> {
+    pub(super) async fn take_events(&mut self) -> Result<(), Ended> {
         while let Some(event) = self.rtmp.poll_event() {
             match event {
                 ServerEvent::Connected(connect) => {
@@ -175,14 +228,8 @@ impl Connection<'_> {
                     tracing::debug!(encoder = self.encoder, "connected");
                 }
                 ServerEvent::Publish(request) => self.publish(&request).await?,
-                ServerEvent::Play(request) => {
-                    let reason = "playback over RTMP is not offered; play the HLS address instead";
-                    self.rtmp.reject_play(request.stream_id, PlayError::Failed, reason);
-                    return Err(Ended::Dismissed(format!(
-                        "play in app {} refused: RTMP playback is not offered",
-                        request.target.app
-                    )));
-                }
+                ServerEvent::Play(request) => self.play(&request).await?,
+                ServerEvent::Stop { stream_id } => drop(self.playing.take_if(|p| p.stream_id == stream_id)),
                 ServerEvent::Refused { refusal, .. } => return Err(Ended::Dismissed(refusal.to_string())),
                 ServerEvent::Media(message) => self.media(message)?,
                 ServerEvent::Unpublish { stream_id, cause } => self.unpublish(stream_id, cause),
@@ -194,21 +241,19 @@ impl Connection<'_> {
 
     async fn publish(&mut self, request: &PublishRequest) -> Result<(), Ended> {
         let (stream_id, target) = (request.stream_id, &request.target);
-        if self.publication.is_some() {
+        if self.publication.is_some() || self.playing.is_some() {
             // One connection, one seat: nobody's encoder does this, and a second one would make the limits meaningless.
-            let reason = "this connection publishes already";
+            let playing = self.playing.is_some();
+            let reason = if playing { "this connection plays" } else { "this connection publishes already" };
             self.rtmp.reject_publish(stream_id, PublishError::Rejected, reason);
             return Err(Ended::Dismissed(reason.to_owned()));
         }
-        let key = query_key(target.query.as_ref());
-        let allowed =
-            self.context.authorizer.authorize(self.peer.ip(), &target.app, &target.name, key.as_deref());
-        let name = match allowed {
-            Ok(name) => name,
+        let (name, told) = match self.permit(target).await {
+            Ok(permitted) => permitted,
             Err(denied) => {
                 let code = match denied {
-                    super::Denied::KeyMissing | super::Denied::KeyWrong => PublishError::Denied,
-                    super::Denied::AppReserved | super::Denied::NameReserved => PublishError::BadName,
+                    Denied::AppReserved | Denied::NameReserved => PublishError::BadName,
+                    _ => PublishError::Denied,
                 };
                 self.rtmp.reject_publish(stream_id, code, &denied.to_string());
                 // What stands in the place of the name may be a mistyped key, so it is not logged.
@@ -230,8 +275,20 @@ impl Connection<'_> {
         self.rtmp.accept_publish(stream_id);
         self.published = true;
         self.publication =
-            Some(Publication { stream_id, seated, demuxer: Demuxer::new(), events: Vec::new() });
+            Some(Publication { stream_id, seated, demuxer: Demuxer::new(), events: Vec::new(), _told: told });
         Ok(())
+    }
+
+    /// Under which name a publisher may publish, and who is told of its end.
+    async fn permit(&self, target: &StreamTarget) -> Result<(String, Option<Published>), Denied> {
+        let parameter = |name| target.query.as_ref().and_then(|query| query.parameter(name));
+        let (key, token) = (parameter("key"), parameter("token"));
+        let shown = Shown { key: key.as_deref(), token: token.as_deref(), is_direct: self.is_direct };
+        let authorizer = &self.context.authorizer;
+        let name = authorizer.publish(self.peer.ip(), &target.app, &target.name, &shown)?;
+        let query = target.query.as_ref().map_or("", |query| query.expose());
+        // In a place of its own: few publications ask, and a question takes more room than a connection.
+        Box::pin(authorizer.ask_to_publish(self.peer, &target.app, name, query)).await
     }
 
     fn media(&mut self, message: MediaMessage) -> Result<(), Ended> {
@@ -258,7 +315,7 @@ impl Connection<'_> {
                 tracing::info!(%track, codec = config.codec_string(), "configuration");
             }
             if let Err(refused) = seated.push(event, clock) {
-                refusal = Some(refused.to_string());
+                refusal = Some(reason_of(&refused));
             }
         }
         let Some(reason) = refusal else { return Ok(()) };
@@ -280,10 +337,20 @@ impl Connection<'_> {
         if output.is_empty() {
             return Ok(());
         }
-        match tokio::time::timeout(WRITE_TIMEOUT, self.socket.write_all(&output)).await {
-            Ok(written) => Ok(written?),
-            Err(_) => Err(Ended::WriteStalled),
+        // A peer that takes no answer holds no name against a newcomer either.
+        tokio::select! {
+            written = tokio::time::timeout(WRITE_TIMEOUT, write_out(&mut self.socket, &output)) => match written {
+                Ok(written) => Ok(written?),
+                Err(_) => Err(Ended::WriteStalled),
+            },
+            () = evicted(self.publication.as_ref()) => Err(self.eviction()),
         }
+    }
+
+    /// Who wants this publisher gone.
+    fn eviction(&self) -> Ended {
+        let dismissed = self.publication.as_ref().and_then(|publication| publication.seated.dismissed());
+        if dismissed.is_some() { Ended::Kicked } else { Ended::Evicted }
     }
 
     /// The last words, the one log line, and a close that lets the peer read them.
@@ -291,6 +358,7 @@ impl Connection<'_> {
         if let Some(publication) = &mut self.publication {
             let last_word = match ended {
                 Ended::Shutdown => Some(Status::unpublished("the server is going down; please reconnect")),
+                Ended::Kicked => Some(Status::unpublished("an operator disconnected this publisher")),
                 Ended::Evicted => {
                     Some(Status::error(status::PUBLISH_BAD_NAME, "another encoder took this stream over"))
                 }
@@ -299,12 +367,19 @@ impl Connection<'_> {
             match ended {
                 Ended::Shutdown => publication.seated.set_cause(Cause::Server),
                 Ended::Evicted => publication.seated.set_cause(Cause::Takeover),
+                Ended::Kicked => {
+                    publication.seated.set_cause(publication.seated.dismissed().unwrap_or(Cause::Server));
+                }
                 _ => {}
             }
             if let Some(status) = last_word {
                 self.rtmp.send_status(publication.stream_id, &status);
             }
         }
+        if let (Some(playing), Ended::Shutdown) = (&self.playing, ended) {
+            self.rtmp.end_play(playing.stream_id, "the server is going down");
+        }
+        let has_played = self.playing.take().is_some();
         let publishing = self.publication.is_some();
         // The stream is free for its next publisher before this one has finished leaving.
         let counters = self.publication.take().map(|publication| *publication.demuxer.counters());
@@ -319,7 +394,11 @@ impl Connection<'_> {
                 tracing::info!(reason = %ended, "connection ended");
             }
             Ended::Closed => tracing::debug!(reason = %ended, "connection ended"),
-            Ended::Shutdown => tracing::info!(reason = %ended, "connection ended"),
+            // Players leave as they like, and slow ones are counted.
+            Ended::Io(_) | Ended::WriteStalled if has_played => {
+                tracing::debug!(reason = %ended, "connection ended");
+            }
+            Ended::Shutdown | Ended::Played => tracing::info!(reason = %ended, "connection ended"),
             _ => {
                 tracing::warn!(reason = %ended, demuxer = ?counters, rtmp = ?self.rtmp.counters(), "connection ended");
             }
@@ -347,9 +426,26 @@ impl Connection<'_> {
     }
 }
 
+/// Writes, and waits until the system has taken it from TLS too.
+async fn write_out(socket: &mut Transport, bytes: &[u8]) -> io::Result<()> {
+    socket.write_all(bytes).await?;
+    socket.flush().await
+}
+
+/// What a publisher reads whose media can't be packaged: a figure of the configuration comes with its key.
+fn reason_of(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::OverBudget { bytes_max } => format!(
+            "the stream needs more than the {} of memory that it may hold (limits.max_bytes_per_stream)",
+            size_text(*bytes_max)
+        ),
+        Refusal::Unpackageable(_) => refusal.to_string(),
+    }
+}
+
 /// Reads once, after a pause if there is one. `None`: it was a pause.
-async fn read(
-    socket: &mut TcpStream,
+pub(super) async fn read(
+    socket: &mut (impl AsyncRead + Unpin),
     input: &mut BytesMut,
     pause: Option<Duration>,
 ) -> io::Result<Option<usize>> {
@@ -364,7 +460,7 @@ async fn read(
     socket.read_buf(input).await.map(Some)
 }
 
-async fn sleep_until(at: Option<tokio::time::Instant>) {
+pub(super) async fn sleep_until(at: Option<tokio::time::Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,

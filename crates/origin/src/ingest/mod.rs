@@ -1,22 +1,25 @@
-//! Ingest: the RTMP listener and one task per connection.
+//! The RTMP listener and one task per connection: publishers, and players of what they publish.
+// A peer's bytes never panic us.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+#![cfg_attr(not(test), warn(clippy::string_slice, clippy::panic, clippy::unreachable))]
 
-mod auth;
 mod connection;
+mod play;
+mod rate;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_rtmp::Limits;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admission::Admission;
+use crate::auth::Authorizer;
 use crate::clock::Clocks;
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::listen::Listeners;
 use crate::registry::Registry;
-
-pub use auth::{Authorizer, Denied, generate_key};
 
 /// How long a shutdown waits for publishers' connections to say goodbye.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
@@ -24,20 +27,28 @@ const DRAIN_MAX: Duration = Duration::from_secs(3);
 /// After the system refused a connection (too many open files, say), how long until the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What every publisher's connection shares.
+/// What every connection shares.
 #[derive(Debug)]
 pub struct Context {
     registry: Arc<Registry>,
-    authorizer: Authorizer,
+    authorizer: Arc<Authorizer>,
     clocks: Clocks,
     limits: Limits,
     pace: bool,
+    max_bitrate: u64,
+    /// Which apps may be played from.
+    config: Arc<Config>,
     admission: Arc<Admission>,
 }
 
 impl Context {
     /// For the streams of `registry`, by the limits and keys of `config`.
-    pub fn new(registry: Arc<Registry>, config: &Config, authorizer: Authorizer, clocks: Clocks) -> Context {
+    pub fn new(
+        registry: Arc<Registry>,
+        config: Arc<Config>,
+        authorizer: Arc<Authorizer>,
+        clocks: Clocks,
+    ) -> Context {
         let limits = Limits {
             handshake_timeout: config.rtmp.handshake_timeout,
             connect_timeout: config.rtmp.handshake_timeout,
@@ -48,20 +59,33 @@ impl Context {
             ..Limits::default()
         };
         let admission = Admission::new(config.rtmp.max_connections, config.rtmp.max_connections_per_address);
-        Context { registry, authorizer, clocks, limits, pace: config.publish.pace, admission }
+        let (pace, max_bitrate) = (config.publish.pace, config.rtmp.max_bitrate);
+        Context { registry, authorizer, clocks, limits, pace, max_bitrate, config, admission }
     }
 }
 
-/// Accepts publishers until `shutdown` turns true, then waits for their connections to end, 3 s at most.
-pub async fn serve(listener: TcpListener, context: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
+impl Context {
+    /// By the limits of another configuration from now on.
+    pub fn limit(&self, rtmp: &config::Rtmp) {
+        self.admission.limit(rtmp.max_connections, rtmp.max_connections_per_address);
+    }
+}
+
+/// Accepts publishers and players until `shutdown` turns true, then waits for their connections to end, 3 s at most.
+pub async fn serve(
+    listeners: impl Into<Listeners>,
+    context: Arc<Context>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let listeners = listeners.into();
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = listeners.accept() => accepted,
             Some(_) = connections.join_next() => continue,
             _ = shutdown.wait_for(|down| *down) => break,
         };
-        let (socket, peer) = match accepted {
+        let mut accepted = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a publisher's connection could not be accepted");
@@ -69,16 +93,20 @@ pub async fn serve(listener: TcpListener, context: Arc<Context>, mut shutdown: w
                 continue;
             }
         };
-        let Some(admitted) = context.admission.admit(peer.ip()) else {
+        let peer = accepted.peer;
+        let Some(admitted) = accepted.admit(&context.admission) else {
+            context.registry.events().limit_reached("rtmp.max_connections", "", "");
             tracing::warn!(%peer, "connection refused: too many RTMP connections (rtmp.max_connections, rtmp.max_connections_per_address)");
             continue;
         };
         let (context, shutdown) = (Arc::clone(&context), shutdown.clone());
         connections.spawn(async move {
-            connection::serve(socket, peer, &context, shutdown).await;
+            let limit = context.limits.handshake_timeout;
+            let Some(admitted) = accepted.introduced(admitted, limit).await else { return };
+            connection::serve(accepted, &context, shutdown).await;
             drop(admitted);
         });
     }
-    drop(listener);
+    drop(listeners);
     let _ = tokio::time::timeout(DRAIN_MAX, async { while connections.join_next().await.is_some() {} }).await;
 }

@@ -21,9 +21,27 @@ pub(super) struct FirstUnit {
 impl FirstUnit {
     /// Reads an access unit with start codes (H.264 Annex B).
     pub(super) fn read(codec: VideoCodec, data: &[u8]) -> FirstUnit {
+        Self::of(codec, nal_headers(data))
+    }
+
+    /// Reads an access unit whose NAL units have lengths of `length_size` bytes in front (14496-15 5.3.2).
+    pub(super) fn read_sized(codec: VideoCodec, data: &[u8], length_size: u8) -> FirstUnit {
+        let mut rest = data;
+        let headers = std::iter::from_fn(|| {
+            let (length, after) = rest.split_at_checked(usize::from(length_size).max(1))?;
+            let length = length.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+            let header = *after.first()?;
+            // The last one may be cut off by the bytes that are looked at.
+            rest = after.get(length..).unwrap_or_default();
+            Some(header)
+        });
+        Self::of(codec, headers)
+    }
+
+    fn of(codec: VideoCodec, headers: impl Iterator<Item = u8>) -> FirstUnit {
         let mut unit = FirstUnit::default();
         let mut sets = [false; 3];
-        for (index, header) in nal_headers(data).enumerate() {
+        for (index, header) in headers.enumerate() {
             let nal_type = match codec {
                 VideoCodec::H264 => header & 0x1f,
                 VideoCodec::H265 => (header >> 1) & 0x3f,
@@ -64,8 +82,9 @@ fn nal_headers(data: &[u8]) -> impl Iterator<Item = u8> {
 /// The frames of one PES packet of AAC with ADTS headers (ISO/IEC 13818-7 6.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Adts {
-    /// Blocks of 1,024 samples.
+    /// Blocks of 1,024 samples, at most 4 for every 7 bytes read.
     blocks: i64,
+    /// One of [`SAMPLE_RATES`].
     sample_rate: i64,
 }
 
@@ -161,6 +180,21 @@ mod tests {
             ),
         ] {
             assert_eq!(FirstUnit::read(codec, data), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn first_units_with_lengths() {
+        use VideoCodec::H264;
+        let nals = [0, 0, 0, 2, 0x67, 1, 0, 0, 0, 1, 0x68, 0, 0, 0, 9, 0x65, 1];
+        let unit = FirstUnit::read_sized(H264, &nals, 4);
+        assert!(unit.parameter_sets && unit.random_access_picture && !unit.delimiter);
+        let slice = FirstUnit::read_sized(H264, &[1, 0x41], 1);
+        assert!(!slice.random_access_picture);
+        for (data, size) in
+            [(&[][..], 4), (&[0, 0, 0, 0][..], 4), (&[0, 0, 0, 0, 0, 0][..], 0), (&[0xff; 9][..], 200)]
+        {
+            assert_eq!(FirstUnit::read_sized(H264, data, size), FirstUnit::default(), "{data:?}");
         }
     }
 

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use headwater_manifest::hls::check::{Checker, MediaText, SegmentText, excerpt};
 
+use super::alignment::{STARTS_MAX, Start};
+use super::fmp4::{Announced, Declared, Fmp4Examiner, SegmentInfo as Fmp4SegmentInfo};
 use super::http::{Answer, Fetcher, Kind, check_head, check_not_found, check_revalidation};
 use super::report::{Log, counted, megabytes};
 use super::ts::{SegmentInfo, TsExaminer};
@@ -22,11 +24,13 @@ const FAILURES_MAX: u32 = 5;
 const SECOND_READER_BYTES_MAX: usize = 1 << 20;
 
 /// A media playlist to follow.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Rendition {
     pub(super) url: String,
     /// BANDWIDTH of its variant in bit/s.
     pub(super) bandwidth: Option<u64>,
+    /// CODECS and RESOLUTION of the variants that it is part of.
+    pub(super) declared: Declared,
 }
 
 /// What following showed.
@@ -39,6 +43,10 @@ pub(super) struct Followed {
     pub(super) bytes: u64,
     /// Of the last version that told, in seconds.
     pub(super) latency_seconds: Option<f64>,
+    /// Where its fMP4 segments stand in time, up to [`STARTS_MAX`].
+    pub(super) starts: Vec<Start>,
+    /// Codecs of the last init segment.
+    content: Option<String>,
     peak_bps: u64,
     versions: u64,
 }
@@ -48,10 +56,11 @@ impl Followed {
     pub(super) fn summary(&self) -> String {
         let Some(media) = &self.media else { return "no playlist could be read".to_owned() };
         let kind = if media.ended { "ended" } else { "live" };
+        let content = self.content.as_ref().map(|content| format!(" {content}")).unwrap_or_default();
         let latency =
             self.latency_seconds.map(|s| format!(", live edge {s:.1} s behind")).unwrap_or_default();
         format!(
-            "{kind}, target duration {} s, {} listed, {} and {} examined, peak {:.2} Mbit/s{latency}",
+            "{kind}{content}, target duration {} s, {} listed, {} and {} examined, peak {:.2} Mbit/s{latency}",
             media.target_duration.unwrap_or(0),
             counted(media.segments.len() as u64, "segment"),
             counted(self.versions, "version"),
@@ -78,6 +87,10 @@ pub(super) fn follow(
         rendition,
         checker: Checker::new(&rendition.url),
         ts: TsExaminer::default(),
+        fmp4: Fmp4Examiner::default(),
+        map: None,
+        fmp4_next: None,
+        discontinuity: 0,
         begun: Instant::now(),
         next_sequence: None,
         head_checked: false,
@@ -90,12 +103,15 @@ pub(super) fn follow(
             segments: 0,
             bytes: 0,
             latency_seconds: None,
+            starts: Vec::new(),
+            content: None,
             peak_bps: 0,
             versions: 0,
         },
     };
     follower.run(first, deadline);
     follower.ts.finish(&mut follower.followed.log);
+    follower.followed.content = follower.fmp4.describe();
     follower.followed.media = follower.checker.media().cloned();
     follower.followed
 }
@@ -105,6 +121,13 @@ struct Follower<'a> {
     rendition: &'a Rendition,
     checker: Checker,
     ts: TsExaminer,
+    fmp4: Fmp4Examiner,
+    /// URL of the init segment that was fetched last, whether it came or not.
+    map: Option<String>,
+    /// The number that continues the last fMP4 segment examined.
+    fmp4_next: Option<u64>,
+    /// EXT-X-DISCONTINUITY tags passed since following began.
+    discontinuity: u64,
     begun: Instant,
     next_sequence: Option<u64>,
     head_checked: bool,
@@ -177,7 +200,9 @@ impl Follower<'_> {
             let kind = if media.ended { Kind::Ended } else { Kind::Live(media.target_duration.unwrap_or(0)) };
             check_head(answer, kind, &mut self.followed.log);
             check_revalidation(self.fetcher, answer, kind, &mut self.followed.log);
-            check_not_found(self.fetcher, &answer.url, &mut self.followed.log);
+            let fmp4 = media.segments.iter().any(|segment| segment.map.is_some());
+            let extension = if fmp4 { "m4s" } else { "ts" };
+            check_not_found(self.fetcher, &answer.url, extension, &mut self.followed.log);
         }
         if let Some(removed) = removed.filter(|removed| removed.sequence < media.media_sequence) {
             self.removed(&removed, &answer.url);
@@ -275,6 +300,7 @@ impl Follower<'_> {
 
     fn segment(&mut self, segment: &SegmentText, media: &MediaText, base: &str) {
         let sequence = segment.sequence;
+        self.discontinuity = self.discontinuity.saturating_add(segment.discontinuities);
         let log = &mut self.followed.log;
         if segment.gap {
             return;
@@ -312,17 +338,23 @@ impl Follower<'_> {
             check_revalidation(self.fetcher, &answer, Kind::Segment, log);
         }
         self.bit_rate(segment, media, answer.body.len());
-        self.examine(segment, media, &answer.body);
+        self.examine(segment, media, base, &answer.body);
     }
 
-    fn examine(&mut self, segment: &SegmentText, media: &MediaText, body: &[u8]) {
+    fn examine(&mut self, segment: &SegmentText, media: &MediaText, base: &str, body: &[u8]) {
         let log = &mut self.followed.log;
+        let boxes = matches!(
+            body.get(4..8),
+            Some(b"ftyp" | b"styp" | b"moof" | b"sidx" | b"emsg" | b"prft" | b"moov")
+        );
         if segment.encrypted {
             log.notice("hls 11", "encrypted segments are not examined");
-        } else if segment.map.is_some()
-            || matches!(body.get(4..8), Some(b"ftyp" | b"styp" | b"moof" | b"sidx" | b"emsg"))
-        {
-            log.notice("cmaf", "CMAF segments are not examined yet");
+        } else if let Some(map) = &segment.map {
+            self.init(map, base);
+            self.fmp4(segment, media, body);
+        } else if boxes {
+            // 8216bis 3.1.2
+            log.error("hls 3.15", format!("segment {} is fMP4 and no #EXT-X-MAP applies", segment.sequence));
         } else if body.starts_with(b"ID3") || matches!(body, [0xff, second, ..] if second & 0xf6 == 0xf0) {
             log.notice("ts 9.1", "packed audio is not examined");
         } else if body.starts_with(b"WEBVTT") {
@@ -335,6 +367,62 @@ impl Follower<'_> {
                 independent: media.independent_segments,
             };
             self.ts.segment(&info, body, log);
+        }
+    }
+
+    /// Fetches the init segment when it is another than the last one.
+    fn init(&mut self, map: &str, base: &str) {
+        let log = &mut self.followed.log;
+        let Some(url) = resolve(base, map) else {
+            log.error("hls 1.4", format!("{} is no URI that can be fetched", excerpt(map)));
+            return;
+        };
+        if self.map.as_ref() == Some(&url) {
+            return;
+        }
+        let answer = self.fetcher.media(&url);
+        let first = self.map.replace(url).is_none();
+        self.fmp4.init_lost();
+        match answer {
+            Ok(answer) if answer.status == 200 => {
+                if first {
+                    check_head(&answer, Kind::Init, log);
+                    check_revalidation(self.fetcher, &answer, Kind::Init, log);
+                }
+                self.fmp4.init(&answer.body, &self.rendition.declared, log);
+            }
+            Ok(answer) => {
+                log.error("hls 3.15", format!("the init segment is answered with {}", answer.status));
+            }
+            Err(error) => log.error("hls 3.15", format!("the init segment could not be fetched: {error}")),
+        }
+    }
+
+    fn fmp4(&mut self, segment: &SegmentText, media: &MediaText, body: &[u8]) {
+        let sequence = segment.sequence;
+        let info = Fmp4SegmentInfo {
+            place: format!("segment {sequence}"),
+            discontinuity: segment.discontinuities > 0 || self.fmp4_next != Some(sequence),
+            independent: media.independent_segments.then_some("#EXT-X-INDEPENDENT-SEGMENTS"),
+            duration: Announced {
+                us: i128::from(segment.duration_us),
+                by: "#EXTINF",
+                rule: "hls 3.2",
+                nominal: false,
+            },
+            date_us: segment.program_date_time_us,
+            start: None,
+        };
+        self.fmp4_next = sequence.checked_add(1);
+        let standing = self.fmp4.segment(&info, body, &mut self.followed.log);
+        if let Some(standing) = standing.filter(|_| self.followed.starts.len() < STARTS_MAX) {
+            let date_us = segment.program_date_time_us;
+            self.followed.starts.push(Start {
+                sequence,
+                discontinuity: self.discontinuity,
+                date_us,
+                standing,
+            });
         }
     }
 

@@ -4,9 +4,11 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
+use headwater_manifest::dash;
 use headwater_manifest::hls::check::excerpt;
-use ureq::ResponseExt;
 use ureq::http::{HeaderMap, Version, header};
+use ureq::typestate::WithoutBody;
+use ureq::{RequestBuilder, ResponseExt};
 
 use super::report::Log;
 use super::url::resolve;
@@ -44,7 +46,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn header(&self, name: header::HeaderName) -> Option<&str> {
+    pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
@@ -83,7 +85,24 @@ impl Fetcher {
     /// # Errors
     /// What to tell the user when there was no answer, or none that ended within the limits.
     pub(super) fn get(&self, url: &str, more: &[(&str, &str)]) -> Result<Answer, String> {
-        let mut request = self.agent.get(url).header("origin", ORIGIN);
+        self.ask(self.agent.get(url), url, more)
+    }
+
+    /// The head of what [`Fetcher::media`] would get.
+    ///
+    /// # Errors
+    /// As [`Fetcher::get`].
+    pub(super) fn head(&self, url: &str) -> Result<Answer, String> {
+        self.ask(self.agent.head(url), url, &[("accept-encoding", "identity")])
+    }
+
+    fn ask(
+        &self,
+        request: RequestBuilder<WithoutBody>,
+        url: &str,
+        more: &[(&str, &str)],
+    ) -> Result<Answer, String> {
+        let mut request = request.header("origin", ORIGIN);
         for (name, value) in more {
             request = request.header(*name, *value);
         }
@@ -126,7 +145,7 @@ impl Fetcher {
         })
     }
 
-    /// GETs a playlist as a player does, accepting gzip.
+    /// GETs a playlist or an MPD as a player does, accepting gzip.
     ///
     /// # Errors
     /// As [`Fetcher::get`].
@@ -166,6 +185,12 @@ pub(super) enum Kind {
     Live(u64),
     /// A media playlist that has ended.
     Ended,
+    /// An MPD and its longest segment in seconds, while it grows.
+    LiveMpd(u64),
+    /// An MPD that stays as it is.
+    StaticMpd,
+    /// An initialization segment.
+    Init,
     Segment,
 }
 
@@ -174,12 +199,19 @@ impl Kind {
         match self {
             Kind::Multivariant => "the multivariant playlist",
             Kind::Live(_) | Kind::Ended => "the playlist",
+            Kind::LiveMpd(_) | Kind::StaticMpd => "the MPD",
+            Kind::Init => "the init segment",
             Kind::Segment => "a segment",
         }
     }
 
-    fn is_segment(self) -> bool {
-        self == Kind::Segment
+    /// A segment of either kind.
+    fn is_media(self) -> bool {
+        matches!(self, Kind::Segment | Kind::Init)
+    }
+
+    fn is_mpd(self) -> bool {
+        matches!(self, Kind::LiveMpd(_) | Kind::StaticMpd)
     }
 }
 
@@ -193,7 +225,7 @@ pub(super) fn check_head(answer: &Answer, kind: Kind, log: &mut Log) {
             format!("{what} has no Access-Control-Allow-Origin: only pages of its own host can play it"),
         );
     }
-    if !kind.is_segment() && !exposes(answer, "age") {
+    if !kind.is_media() && !kind.is_mpd() && !exposes(answer, "age") {
         // hls.js tunes in by Age, which a browser hides from it unless exposed.
         log.notice("http 10.3", format!("{what} does not expose Age"));
     }
@@ -204,12 +236,12 @@ pub(super) fn check_head(answer: &Answer, kind: Kind, log: &mut Log) {
         log.notice("http 1.5", format!("{what} is behind a redirect"));
     }
     check_caching(answer, kind, log);
-    if kind.is_segment() {
+    if kind.is_media() {
         if answer.header(header::CONTENT_LENGTH).is_none() {
-            log.warning("http 5.1", "a segment comes without Content-Length");
+            log.warning("http 5.1", format!("{what} comes without Content-Length"));
         }
         if answer.header(header::CONTENT_ENCODING).is_some() {
-            log.warning("http 11.1", "a segment comes with a Content-Encoding that was not asked for");
+            log.warning("http 11.1", format!("{what} comes with a Content-Encoding that was not asked for"));
         }
     } else {
         check_gzip(answer, what, log);
@@ -221,21 +253,30 @@ fn check_content_type(answer: &Answer, kind: Kind, log: &mut Log) {
         log.error("http 8", format!("{} has no Content-Type", kind.noun()));
         return;
     };
-    if kind.is_segment() {
+    if kind.is_media() {
         let path = answer.url.split(['?', '#']).next().unwrap_or_default();
-        let wanted: &[&str] = match path.rsplit_once('.').map(|(_, extension)| extension) {
-            Some("ts") => &["video/mp2t"],
+        let (wanted, others): (&str, &[&str]) = match path.rsplit_once('.').map(|(_, extension)| extension) {
+            Some("ts") => ("video/mp2t", &[]),
             Some("m4s" | "mp4" | "cmfv" | "cmfa" | "m4v" | "m4a") => {
-                &["video/iso.segment", "video/mp4", "audio/mp4"]
+                ("video/iso.segment", &["video/mp4", "audio/mp4"])
             }
-            Some("aac") => &["audio/aac"],
-            Some("vtt") => &["text/vtt"],
+            Some("aac") => ("audio/aac", &[]),
+            Some("vtt") => ("text/vtt", &[]),
             _ => return,
         };
-        if !wanted.contains(&have.as_str()) {
+        if have != wanted && !others.contains(&have.as_str()) {
             log.warning(
                 "http 8",
-                format!("a segment's Content-Type is {}, not {}", excerpt(&have), wanted[0]),
+                format!("{}'s Content-Type is {}, not {wanted}", kind.noun(), excerpt(&have)),
+            );
+        }
+        return;
+    }
+    if kind.is_mpd() {
+        if have != dash::CONTENT_TYPE {
+            log.warning(
+                "dash 5.11",
+                format!("the Content-Type of the MPD is {}, not {}", excerpt(&have), dash::CONTENT_TYPE),
             );
         }
         return;
@@ -273,6 +314,18 @@ fn check_caching(answer: &Answer, kind: Kind, log: &mut Log) {
                 log.error("http 2", format!("a live playlist may be cached for {age} s, longer than its target duration of {target} s"));
             } else if uncacheable {
                 log.notice("http 2", "a live playlist is not cacheable: every viewer reaches the origin");
+            }
+        }
+        Kind::LiveMpd(segment) => {
+            if answer.cache_control_has("immutable") {
+                log.error("http 2", "a live MPD is cacheable as immutable");
+            } else if let Some(age) = max_age.filter(|age| *age > segment) {
+                log.error(
+                    "http 2",
+                    format!("a live MPD may be cached for {age} s, longer than a segment of {segment} s"),
+                );
+            } else if uncacheable {
+                log.notice("http 2", "a live MPD is not cacheable: every viewer reaches the origin");
             }
         }
         Kind::Segment if uncacheable => {
@@ -314,7 +367,7 @@ pub(super) fn check_revalidation(fetcher: &Fetcher, answer: &Answer, kind: Kind,
         log.notice("http 3.1", format!("{what} has no ETag: caches fetch it whole to revalidate"));
         return;
     };
-    let coding = if kind.is_segment() { "identity" } else { "gzip" };
+    let coding = if kind.is_media() { "identity" } else { "gzip" };
     let again = fetcher.get(&answer.url, &[("accept-encoding", coding), ("if-none-match", etag)]);
     let Ok(again) = again else { return };
     match again.status {
@@ -334,12 +387,13 @@ pub(super) fn check_revalidation(fetcher: &Fetcher, answer: &Answer, kind: Kind,
     }
 }
 
-/// A name beside the segments that no server has.
-const NO_SUCH_NAME: &str = "headwater-probe-no-such-name.ts";
+/// A name beside the segments that no server has, without its extension.
+const NO_SUCH_NAME: &str = "headwater-probe-no-such-name";
 
-/// How the server says that something does not exist: the answer that a cache may hold at the live edge.
-pub(super) fn check_not_found(fetcher: &Fetcher, playlist_url: &str, log: &mut Log) {
-    let Some(url) = resolve(playlist_url, NO_SUCH_NAME) else { return };
+/// How the server says that something does not exist: the answer that a cache may hold at the live edge. `extension` is
+/// that of the segments.
+pub(super) fn check_not_found(fetcher: &Fetcher, list_url: &str, extension: &str, log: &mut Log) {
+    let Some(url) = resolve(list_url, &format!("{NO_SUCH_NAME}.{extension}")) else { return };
     let Ok(answer) = fetcher.media(&url) else { return };
     match answer.status {
         404 | 410 => {}

@@ -1,11 +1,19 @@
-//! `headwater probe URL`: follows any HLS URL for a while and prints what is wrong with it, and what to do about it.
+//! `headwater probe URL`: follows any HLS or DASH URL for a while and prints what is wrong with it, and what to do about it.
 //!
-//! Playlists are held against each other by [`headwater_manifest::hls::check`], read a second time by `m3u8-rs`; segments
-//! are taken apart by `mpeg2ts`; the head of every kind of answer is held against the rules for caches and browsers. What
-//! is fetched is a stranger's: everything has a limit, and nothing of it reaches the terminal unescaped.
+//! Playlists are held against each other by [`headwater_manifest::hls::check`], MPDs by [`headwater_manifest::dash::check`];
+//! playlists are read a second time by `m3u8-rs`. MPEG-TS segments are taken apart by `mpeg2ts`, fMP4 by `mp4-atom`; the
+//! head of every kind of answer is held against the rules for caches and browsers. What is fetched is a stranger's:
+//! everything has a limit, and nothing of it reaches the terminal unescaped.
+// A peer's bytes never panic us.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+#![cfg_attr(not(test), warn(clippy::string_slice, clippy::panic, clippy::unreachable))]
 
+mod alignment;
+mod dash;
 mod es;
+mod fmp4;
 mod follow;
+mod hls;
 mod http;
 mod report;
 #[cfg(test)]
@@ -16,21 +24,23 @@ mod url;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use headwater_manifest::hls::check::{Checker, Kind, compare_renditions, excerpt};
+use headwater_manifest::hls::check::excerpt;
 
-use follow::{Followed, Rendition};
-use http::{Answer, Fetcher, check_head, check_revalidation};
-use report::{Log, Report, Subject, counted};
+use http::Fetcher;
+use report::Report;
 
-/// Renditions followed at once; each takes a thread and a connection.
+/// Renditions or Representations followed at once; each takes a thread and a connection.
 const RENDITIONS_MAX: usize = 16;
 /// Longest time to follow a stream: past a day, a monitoring system is the better tool.
 const DURATION_MAX: Duration = Duration::from_secs(86_400);
 
+/// An MPD's root element begins within these; comments of packagers stand in front of it.
+const MPD_HEAD_BYTES: usize = 4_096;
+
 /// Arguments of `headwater probe`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ProbeArgs {
-    /// An HLS playlist, http or https: multivariant or media, live or ended.
+    /// An HLS playlist (multivariant or media) or a DASH MPD, http or https, live or ended.
     pub url: String,
     /// How long a live stream is followed, e.g. 20s or 5m.
     #[arg(long, default_value = "20s", value_name = "TIME", value_parser = crate::config::duration)]
@@ -47,7 +57,7 @@ pub enum ProbeOutcome {
     Clean,
     /// At least one finding of severity error.
     Errors,
-    /// There was nothing to examine: no answer, no playlist, a URL that is none.
+    /// There was nothing to examine: no answer, neither playlist nor MPD, a URL that is none.
     Failed,
 }
 
@@ -75,9 +85,10 @@ pub fn run(args: &ProbeArgs, out: &mut dyn Write) -> io::Result<ProbeOutcome> {
         Ok(answer) => return failed(args, out, &format!("answered with {}", answer.status)),
         Err(error) => return failed(args, out, &error),
     };
-    if !answer.body.starts_with(b"#EXTM3U") && !answer.body.starts_with("\u{feff}#EXTM3U".as_bytes()) {
-        return failed(args, out, "the answer is no HLS playlist: it does not start with #EXTM3U");
-    }
+    let Some(language) = Language::of(&answer.body) else {
+        let why = "the answer is no HLS playlist and no MPD: it starts neither with #EXTM3U nor with <MPD";
+        return failed(args, out, why);
+    };
     let mut report = Report {
         url: args.url.clone(),
         seconds: 0.0,
@@ -88,37 +99,12 @@ pub fn run(args: &ProbeArgs, out: &mut dyn Write) -> io::Result<ProbeOutcome> {
         bytes: 0,
         latency_seconds: None,
         subjects: Vec::new(),
+        examined: String::new(),
     };
-    let mut checker = Checker::new(&answer.url);
-    let findings = checker.observe(&String::from_utf8_lossy(&answer.body), 0);
-    let mut presentation = Log::default();
-    let renditions = if checker.kind() == Some(Kind::Multivariant) {
-        presentation.extend(findings);
-        multivariant(&fetcher, &answer, &mut presentation)
-    } else {
-        vec![(Rendition { url: args.url.clone(), bandwidth: None }, Some(answer))]
+    let something = match language {
+        Language::Hls => hls::probe(&fetcher, answer, deadline, &mut report),
+        Language::Dash => dash::probe(&fetcher, &answer, deadline, &mut report),
     };
-    let alone = checker.kind() != Some(Kind::Multivariant);
-    let followed = follow_all(&fetcher, renditions, deadline);
-    let playlists: Vec<_> =
-        followed.iter().filter_map(|one| Some((one.url.as_str(), one.media.as_ref()?))).collect();
-    presentation.extend(compare_renditions(&playlists));
-    if !alone {
-        let summary =
-            format!("multivariant playlist of {}", counted(followed.len() as u64, "media playlist"));
-        report.subjects.push(Subject::new(&args.url, summary, presentation));
-    }
-    let nothing = followed.iter().all(|one| one.media.is_none());
-    for one in followed {
-        report.segments += one.segments;
-        report.bytes += one.bytes;
-        report.latency_seconds = match (report.latency_seconds, one.latency_seconds) {
-            (Some(a), Some(b)) => Some(a.max(b)),
-            (a, b) => a.or(b),
-        };
-        let summary = one.summary();
-        report.subjects.push(Subject::new(&one.url, summary, one.log));
-    }
     report.seconds = begun.elapsed().as_secs_f64();
     report.count();
     if args.json {
@@ -127,13 +113,33 @@ pub fn run(args: &ProbeArgs, out: &mut dyn Write) -> io::Result<ProbeOutcome> {
     } else {
         report.write_text(out)?;
     }
-    Ok(if nothing {
+    Ok(if !something {
         ProbeOutcome::Failed
     } else if report.errors > 0 {
         ProbeOutcome::Errors
     } else {
         ProbeOutcome::Clean
     })
+}
+
+/// What an answer is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Hls,
+    Dash,
+}
+
+impl Language {
+    /// By how `body` begins, whatever its Content-Type says.
+    fn of(body: &[u8]) -> Option<Language> {
+        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+        if body.starts_with(b"#EXTM3U") {
+            return Some(Language::Hls);
+        }
+        let head = body.get(..body.len().min(MPD_HEAD_BYTES)).unwrap_or_default();
+        let root = head.windows(4).any(|window| window == b"<MPD");
+        (head.trim_ascii_start().starts_with(b"<") && root).then_some(Language::Dash)
+    }
 }
 
 fn failed(args: &ProbeArgs, out: &mut dyn Write, why: &str) -> io::Result<ProbeOutcome> {
@@ -144,58 +150,4 @@ fn failed(args: &ProbeArgs, out: &mut dyn Write, why: &str) -> io::Result<ProbeO
         writeln!(out, "{}: {why}", excerpt(&args.url))?;
     }
     Ok(ProbeOutcome::Failed)
-}
-
-/// The media playlists that a multivariant playlist names, each once.
-fn multivariant(fetcher: &Fetcher, answer: &Answer, log: &mut Log) -> Vec<(Rendition, Option<Answer>)> {
-    check_head(answer, http::Kind::Multivariant, log);
-    check_revalidation(fetcher, answer, http::Kind::Multivariant, log);
-    let body = &answer.body;
-    let Some(Ok((_, playlist))) = follow::second_reader(|| m3u8_rs::parse_master_playlist(body)) else {
-        log.error(
-            "hls 1.2",
-            "m3u8-rs can't read the multivariant playlist; its media playlists are not followed",
-        );
-        return Vec::new();
-    };
-    let variants = playlist
-        .variants
-        .iter()
-        .filter(|variant| !variant.is_i_frame)
-        .map(|variant| (Some(variant.uri.as_str()), Some(variant.bandwidth)));
-    let alternatives = playlist.alternatives.iter().map(|rendition| (rendition.uri.as_deref(), None));
-    let mut renditions: Vec<(Rendition, Option<Answer>)> = Vec::new();
-    for (uri, bandwidth) in variants.chain(alternatives) {
-        let Some(uri) = uri else { continue };
-        let Some(url) = url::resolve(&answer.url, uri) else {
-            log.error("hls 1.4", format!("{} is no URI that can be followed", excerpt(uri)));
-            continue;
-        };
-        if renditions.iter().any(|(have, _)| have.url == url) {
-            continue;
-        }
-        if renditions.len() >= RENDITIONS_MAX {
-            log.notice("hls 4", format!("only {RENDITIONS_MAX} media playlists are followed"));
-            break;
-        }
-        renditions.push((Rendition { url, bandwidth }, None));
-    }
-    renditions
-}
-
-/// Follows every rendition in a thread of its own; in order.
-fn follow_all(
-    fetcher: &Fetcher,
-    renditions: Vec<(Rendition, Option<Answer>)>,
-    deadline: Instant,
-) -> Vec<Followed> {
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = renditions
-            .into_iter()
-            .map(|(rendition, first)| {
-                scope.spawn(move || follow::follow(fetcher, &rendition, first, deadline))
-            })
-            .collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
-    })
 }

@@ -56,7 +56,7 @@ impl Log {
         }
     }
 
-    fn add(&mut self, severity: Severity, rule: &'static str, message: String) {
+    pub(super) fn add(&mut self, severity: Severity, rule: &'static str, message: String) {
         let same =
             |have: &&mut Finding| have.severity == severity && have.rule == rule && have.message == message;
         if let Some(have) = self.findings.iter_mut().find(same) {
@@ -113,10 +113,14 @@ pub(super) struct Report {
     pub(super) segments: u64,
     /// Bytes of segments fetched.
     pub(super) bytes: u64,
-    /// The live edge behind the wall clock in seconds, by EXT-X-PROGRAM-DATE-TIME; the largest of all renditions.
+    /// The live edge behind the wall clock in seconds, by EXT-X-PROGRAM-DATE-TIME or by the MPD's times; the largest of
+    /// all renditions.
     pub(super) latency_seconds: Option<f64>,
-    /// Playlists, each with what was found.
+    /// Playlists, or the MPD and its Representations, each with what was found.
     pub(super) subjects: Vec<Subject>,
+    /// What the subjects are, e.g. `2 playlists`.
+    #[serde(skip)]
+    pub(super) examined: String,
 }
 
 impl Report {
@@ -135,7 +139,7 @@ impl Report {
     /// Those of `out`.
     pub(super) fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         for subject in &self.subjects {
-            writeln!(out, "{}", subject.url)?;
+            writeln!(out, "{}", printable(&subject.url))?;
             writeln!(out, "  {}", subject.summary)?;
             write_findings(&subject.findings, out)?;
             if subject.findings_left_off > 0 {
@@ -153,7 +157,7 @@ impl Report {
             counted(self.errors, "error"),
             counted(self.warnings, "warning"),
             counted(self.notices, "notice"),
-            counted(self.subjects.len() as u64, "playlist"),
+            self.examined,
             counted(self.segments, "segment"),
             megabytes(self.bytes),
             self.seconds,
@@ -183,13 +187,25 @@ fn write_findings(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// A URL made safe for a terminal: a stranger's playlist may hold escape sequences.
+fn printable(url: &str) -> String {
+    let mut shown = String::with_capacity(url.len());
+    for c in url.chars() {
+        if c.is_ascii() && !c.is_ascii_control() {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_unicode());
+        }
+    }
+    shown
+}
+
 /// `1 error`, `2 errors`.
 pub(super) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Bytes as megabytes, for printing.
-#[allow(clippy::cast_precision_loss)]
 pub(super) fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
@@ -238,10 +254,58 @@ fn advice(rule: &str) -> &'static str {
         "hls 4.4" | "hls 4.5" | "hls 4.6" => "make groups and their references agree with 8216bis 4.4.6",
         "hls 4.7" => "leave RESOLUTION out of audio-only variants",
         "hls 4.9" | "hls 4.10" => "write the codec string of the configuration record",
-        "hls 5.1" => "give all renditions one constant EXT-X-SERVER-CONTROL",
+        "hls 5.1" => {
+            "give all renditions one constant EXT-X-SERVER-CONTROL, with hold-backs that the targets allow"
+        }
+        "hls 5.2" => "choose one PART-TARGET, and cut parts of 85 to 100 % of it",
+        "hls 5.3" => "mark the parts that start with a key frame, one in every segment at least",
+        "hls 5.4" => "write the tags that apply to a segment in front of its first part",
+        "hls 5.5" => "make a segment of exactly the parts that were listed, and never change them",
+        "hls 5.6" => "list the parts of the last 3 target durations",
+        "hls 5.7" => "publish a part every part target",
+        "hls 5.8" => "hint at the part that comes next, always, by the URI that it will have",
+        "hls 5.10" => "report every other rendition, as far as it is listed there",
         "hls 6" => "send delta updates only to _HLS_skip",
+        "hls 6.2" => {
+            "skip only what is older than CAN-SKIP-UNTIL, and send the full playlist when nothing is"
+        }
         "hls 9.4" => "start media time of a reconnect where the last sample ended",
         "hls 11.3" => "name the key",
+        "cmaf 1" | "hls 5.9" | "hls 11" => "look at it with another tool",
+        "cmaf 1.1" => "put one track into a file, keep its track_ID, and fill every segment with it",
+        "cmaf 2" => "list iso6 or a later brand in ftyp, and write every box of a track",
+        "cmaf 2.1" => "write ftyp and moov, with mvex and a trex per track, and no samples",
+        "cmaf 2.3" => "write the configuration record of the coding into its sample entry",
+        "cmaf 2.4" => "write the parameter sets into the sample entry",
+        "cmaf 3" => "write moof (mfhd, traf with default-base-is-moof) and mdat in pairs",
+        "cmaf 3.1" => "write one trun per traf, with its data offset, that accounts for all of mdat",
+        "cmaf 3.3" => "start every tfdt where the durations before it end, and never reset it",
+        "cmaf 3.6" => "give every sample a duration",
+        "cmaf 3.10" => "put ftyp and moov only into the init segment",
+        "cmaf 4.1" => "cut at IDR pictures, and mark them as sync samples",
+        "cmaf 4.3" => "cut all renditions at the same media time and number them alike",
+        "cmaf 8.2" => "check the sizes and offsets that the packager writes",
+        "dash 4.3" | "dash 4.4" => {
+            "name a segment once and for ever, the same number at the same time everywhere"
+        }
+        "dash 5" => {
+            "keep to the live profile: attributes that are there and true, @publishTime that follows the content"
+        }
+        "dash 5.1" => {
+            "announce a segment once it can be fetched, and keep it for @timeShiftBufferDepth and its duration"
+        }
+        "dash 5.2" => {
+            "take S@t and S@d from the media, list only what exists, and change nothing that was listed"
+        }
+        "dash 5.3" => "use SegmentTimeline unless every segment has its nominal duration",
+        "dash 5.4" => "write either @duration or SegmentTimeline, with known identifiers in templates",
+        "dash 5.5" => "set @presentationTimeOffset to the media time that the Period starts at",
+        "dash 5.6" => "describe every Representation fully, with the coding that the file has",
+        "dash 5.7" => "begin a new Period with a new @id at every break, and change nothing of earlier ones",
+        "dash 5.8" => "offer an absolute UTCTiming http-iso URL of a server whose clock is right",
+        "dash 5.9" => "end with a static MPD that has a duration and no @minimumUpdatePeriod",
+        "dash 5.11" => "send application/dash+xml",
+        "dash 8.1" => "write XML that the MPD schema accepts",
         "http 1.5" => "redirect no media and set no cookies on it",
         "http 2.1" => "send an explicit Cache-Control with every answer",
         "http 2" => "cache segments long, live playlists half a target duration",
@@ -298,6 +362,7 @@ mod tests {
             bytes: 1_250_000,
             latency_seconds: Some(4.25),
             subjects: vec![subject],
+            examined: "1 playlist".to_owned(),
         };
         report.count();
         let mut text = Vec::new();

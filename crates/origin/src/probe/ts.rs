@@ -105,7 +105,7 @@ impl Codec {
     }
 }
 
-/// `later - earlier` of 33-bit times, by the nearest way around.
+/// `later - earlier` of 33-bit times, by the nearest way around: at most 2^32 either way, so that sums of a few fit.
 fn difference(later: u64, earlier: u64) -> i64 {
     const TURN: i64 = 1 << 33;
     let ticks = (later as i64).wrapping_sub(earlier as i64).rem_euclid(TURN);
@@ -445,6 +445,7 @@ fn hostile_pmt(packet: &[u8; TsPacket::SIZE]) -> bool {
 impl Previous {
     /// EXTINF against what the media lasts, to one frame (A 8.1).
     fn check_duration(&self, main: Timing, measured: i64, log: &mut Log) {
+        // Below 2^61, so that the difference has an absolute value.
         let stated = i64::try_from(self.duration_us / 100).unwrap_or(i64::MAX).saturating_mul(9);
         let off = measured.saturating_sub(stated);
         if off.abs() <= main.frame + HZ / 1_000 {

@@ -107,6 +107,7 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let looking = async {
         while !condition() {
+            // Between two looks; the server's counters tell nobody when they change.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };

@@ -244,3 +244,29 @@ fn long_texts_are_not_repeated_at_length() {
     let replies = client.replies();
     assert!(replies[0].len() < 400 && !replies[1].contains("SECRET"), "{replies:?}");
 }
+
+#[test]
+fn bytes_before_a_publication() {
+    let limits = || Limits { bytes_before_publish_max: 64 << 10, ..Limits::default() };
+    let notice = [0; 1_000];
+    let send = |client: &mut Client| {
+        client.writer.write(&mut client.out, 3, 0, type_id::DATA_AMF0, 1, &notice);
+        client.send().map(|_| client.server.counters().bytes_received)
+    };
+    let mut stranger = Client::connected(limits());
+    let error = (0..100).find_map(|_| match send(&mut stranger) {
+        Ok(received) => {
+            assert!(received <= 64 << 10, "{received} bytes");
+            None
+        }
+        Err(error) => Some(error),
+    });
+    let error = error.expect("a limit");
+    assert!(matches!(error, Error::BytesBeforePublish { max: 0x1_0000 }) && is_limit(&error), "{error}");
+    // A publisher may go on for ever, between two publications too.
+    let mut publisher = Client::publishing(limits());
+    for _ in 0..100 {
+        send(&mut publisher).expect("no limit");
+    }
+    assert!(publisher.server.counters().bytes_received > 64 << 10);
+}

@@ -235,6 +235,91 @@ fn publish_and_play_are_refused_with_the_reason() {
 }
 
 #[test]
+fn play_is_answered_as_players_expect() {
+    let access = "18 on 1: 0200117c52746d7053616d706c654163636573730100"; // then 0100
+    let start = [
+        "4 on 0: 000000000001",
+        "20 on 1: onStatus 0 null {level=status, code=NetStream.Play.Start, description=playing}",
+    ];
+    let reset = "20 on 1: onStatus 0 null {level=status, code=NetStream.Play.Reset, description=playing and resetting}";
+    let numbers = [Value::Number(-2.0), Value::Number(-1.0)];
+    for (name, arguments, resets) in [
+        ("name alone", vec![], false),
+        ("start", vec![Value::Number(-2_000.0)], false),
+        ("reset", [&numbers[..], &[Value::Boolean(true)]].concat(), true),
+        ("reset as a number", [&numbers[..], &[Value::Number(1.0)]].concat(), true),
+        ("no reset", [&numbers[..], &[Value::Boolean(false)]].concat(), false),
+    ] {
+        let mut client = Client::connected(Limits::default());
+        client.command(1, "play", 0.0, [vec![text("cam")], arguments].concat());
+        let events = client.send().unwrap();
+        assert!(
+            matches!(events.as_slice(), [ServerEvent::Play(play)] if play.target.name == "cam"),
+            "{name}"
+        );
+        assert_eq!(client.replies(), [""; 0], "{name}: nothing before the decision");
+        assert!(client.server.accept_play(1), "{name}");
+        assert!(!client.server.accept_play(1), "{name}: decided once");
+        client.server.reject_play(1, PlayError::Failed, "too late");
+        let mut replies = client.replies();
+        assert_eq!(replies.pop(), Some(format!("{access}0100")), "{name}");
+        let expected: Vec<&str> =
+            [start[0]].into_iter().chain(resets.then_some(reset)).chain([start[1]]).collect();
+        assert_eq!(replies, expected, "{name}");
+
+        client.command(1, "pause", 9.0, vec![Value::Boolean(true), Value::Number(0.0)]);
+        assert_eq!(client.send(), Ok(vec![]), "{name}");
+        assert_eq!(client.replies(), ["20 on 0: _result 9 null"], "{name}");
+
+        client.server.end_play(1, "the stream has ended");
+        client.server.end_play(1, "twice");
+        let ended = [
+            "4 on 0: 000100000001",
+            "20 on 1: onStatus 0 null {level=status, code=NetStream.Play.UnpublishNotify, description=the stream has ended}",
+        ];
+        assert_eq!(client.replies(), ended, "{name}");
+    }
+}
+
+#[test]
+fn a_player_that_leaves_is_told_of_once() {
+    type Leave = fn(&mut Client);
+    for (name, leave) in [
+        ("closeStream", (|client| client.command(1, "closeStream", 0.0, vec![])) as Leave),
+        ("deleteStream", |client| client.command(0, "deleteStream", 0.0, vec![Value::Number(1.0)])),
+    ] {
+        for accept in [true, false] {
+            let mut client = Client::connected(Limits::default());
+            client.command(1, "play", 0.0, vec![text("cam")]);
+            client.send().unwrap();
+            if accept {
+                client.server.accept_play(1);
+            }
+            leave(&mut client);
+            leave(&mut client);
+            assert_eq!(client.send(), Ok(vec![ServerEvent::Stop { stream_id: 1 }]), "{name}, {accept}");
+            client.replies();
+            assert!(!client.server.accept_play(1), "{name}, {accept}");
+            client.server.end_play(1, "gone");
+            assert_eq!(client.replies(), [""; 0], "{name}, {accept}");
+        }
+    }
+}
+
+#[test]
+fn a_player_may_acknowledge_for_weeks() {
+    let limits = Limits { bytes_before_publish_max: 4_000, ..Limits::default() };
+    let mut client = Client::connected(limits);
+    client.command(1, "play", 0.0, vec![text("cam")]);
+    client.send().unwrap();
+    client.server.accept_play(1);
+    for _ in 0..1_000 {
+        client.message(2, 0, 3, 0, &[0, 0, 0, 9]);
+    }
+    assert_eq!(client.send(), Ok(vec![]));
+}
+
+#[test]
 fn what_is_refused_without_asking() {
     let name = |error| (Refusal::Name(error), "NetStream.Publish.BadName");
     let no_stream = (Refusal::NoSuchStream, "NetStream.Publish.BadName");

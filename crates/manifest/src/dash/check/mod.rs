@@ -13,20 +13,20 @@ mod updates;
 mod values;
 mod xml;
 
-use std::collections::{HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::VecDeque;
 
 use headwater_media::WallTime;
 
-pub use crate::hls::check::{FINDINGS_MAX, Finding, Severity, excerpt};
+pub use crate::findings::{FINDINGS_MAX, Finding, Severity, excerpt};
 pub use model::{
     AdaptationSetText, MpdText, PeriodText, RepresentationText, RunText, SegmentTemplateText, TimelineText,
 };
+pub use values::date_time_us;
+
+use crate::findings::{Findings, Reported};
 
 /// Longest MPD that is read, in bytes. A day of two-second segments, each an `S` of its own, is about 4 MB.
 pub const MPD_BYTES_MAX: usize = 8 << 20;
-/// Distinct findings remembered so as not to be repeated at every reload; past it, no new one is reported.
-const REPORTED_MAX: usize = 4_096;
 /// Ids of Periods that left, remembered to see one used again: each is at most [`xml::VALUE_BYTES_MAX`] long.
 const PERIOD_IDS_MAX: usize = 1_024;
 /// Segments announced this much before they are there are not reported: clocks of a player and an origin differ.
@@ -35,35 +35,6 @@ pub const AVAILABILITY_TOLERANCE_US: i64 = 500_000;
 /// few audio frames.
 const PRESENTATION_TOLERANCE_US: i64 = 100_000;
 
-/// Findings of one observation, up to [`FINDINGS_MAX`].
-#[derive(Debug, Default)]
-struct Findings {
-    list: Vec<Finding>,
-    left_off: usize,
-}
-
-impl Findings {
-    fn add(&mut self, severity: Severity, rule: &'static str, message: impl Into<String>) {
-        if self.list.len() + 1 < FINDINGS_MAX {
-            self.list.push(Finding { severity, rule, message: message.into() });
-        } else {
-            self.left_off = self.left_off.saturating_add(1);
-        }
-    }
-
-    fn error(&mut self, rule: &'static str, message: impl Into<String>) {
-        self.add(Severity::Error, rule, message);
-    }
-
-    fn warning(&mut self, rule: &'static str, message: impl Into<String>) {
-        self.add(Severity::Warning, rule, message);
-    }
-
-    fn notice(&mut self, rule: &'static str, message: impl Into<String>) {
-        self.add(Severity::Notice, rule, message);
-    }
-}
-
 /// Checks the versions of one MPD in the order they were received.
 ///
 /// A finding is reported once, however many versions show it.
@@ -71,7 +42,7 @@ impl Findings {
 pub struct Checker {
     text: String,
     mpd: Option<MpdText>,
-    reported: HashSet<u64>,
+    reported: Reported,
     /// Ids of Periods that left, the oldest first.
     left: VecDeque<String>,
 }
@@ -106,7 +77,7 @@ impl Checker {
                 }
             }
         }
-        self.unreported(findings)
+        self.reported.unreported(findings, "dash 8.1")
     }
 
     fn observe_mpd(
@@ -153,28 +124,9 @@ impl Checker {
             }
         }
     }
-
-    /// Drops what was reported at an earlier version, and says how much was left off.
-    fn unreported(&mut self, findings: Findings) -> Vec<Finding> {
-        let Findings { mut list, left_off } = findings;
-        list.retain(|finding| {
-            let mut hasher = DefaultHasher::new();
-            finding.hash(&mut hasher);
-            self.reported.len() < REPORTED_MAX && self.reported.insert(hasher.finish())
-        });
-        if left_off > 0 {
-            list.push(Finding {
-                severity: Severity::Error,
-                rule: "dash 8.1",
-                message: format!("and {left_off} more findings that are not listed"),
-            });
-        }
-        list
-    }
 }
 
 /// Microseconds as seconds, for a message.
-#[allow(clippy::cast_precision_loss)]
 fn seconds(us: i64) -> f64 {
     us as f64 / 1_000_000.0
 }

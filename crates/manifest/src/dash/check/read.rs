@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::excerpt;
 use super::model::{
     AdaptationSetText, MpdText, PeriodText, RepresentationText, RunText, SegmentTemplateText, TimelineText,
 };
 use super::values::{date_time_us, duration_us, integer, seconds_us};
 use super::xml::Element;
-use super::{Findings, excerpt};
 use crate::dash::PERIOD_CONTINUITY;
+use crate::findings::Findings;
 
 /// Most Representations of an MPD that are examined: each costs its strings, and no ladder here has ten.
 pub(super) const REPRESENTATIONS_MAX: usize = 1_024;

@@ -7,7 +7,8 @@ use headwater_media::WallTime;
 
 use super::model::{AdaptationSetText, MpdText, PeriodText, RepresentationText, SegmentTemplateText};
 use super::values::{TemplateValues, expand};
-use super::{AVAILABILITY_TOLERANCE_US, Findings, PRESENTATION_TOLERANCE_US, excerpt, period_name, seconds};
+use super::{AVAILABILITY_TOLERANCE_US, PRESENTATION_TOLERANCE_US, excerpt, period_name, seconds};
+use crate::findings::Findings;
 
 /// Reports what `mpd` must not be whatever came before it.
 pub(super) fn check(mpd: &MpdText, findings: &mut Findings) {

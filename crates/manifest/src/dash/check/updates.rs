@@ -4,7 +4,8 @@
 use super::model::{
     AdaptationSetText, MpdText, PeriodText, RepresentationText, RunText, SegmentTemplateText,
 };
-use super::{Findings, excerpt, period_name, seconds};
+use super::{excerpt, period_name, seconds};
+use crate::findings::Findings;
 
 /// Reports what version `next` must not have changed in `previous`. Both have at least one Period, and their texts differ.
 pub(super) fn compare((previous, next): (&MpdText, &MpdText), texts: (&str, &str), findings: &mut Findings) {

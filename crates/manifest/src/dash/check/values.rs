@@ -1,11 +1,13 @@
 //! The values of an MPD's attributes: `xs:dateTime`, `xs:duration`, integers, and URL templates.
 
+use crate::calendar::unix_seconds;
+
 /// Microseconds in a second.
 const SECOND_US: i64 = 1_000_000;
 
 /// Microseconds since the Unix epoch of an `xs:dateTime`; one without a zone is in UTC, as players take it. Finer
 /// decimals are cut off.
-pub(super) fn date_time_us(text: &str) -> Option<i64> {
+pub fn date_time_us(text: &str) -> Option<i64> {
     let (date, time) = text.split_once('T')?;
     let mut date = date.split('-');
     let [year, month, day] = [date.next()?, date.next()?, date.next()?];
@@ -28,17 +30,8 @@ pub(super) fn date_time_us(text: &str) -> Option<i64> {
         .split_once('.')
         .map_or(Some((second, 0)), |(whole, decimals)| Some((whole, fraction_us(decimals)?)))?;
     let second = i64::from(fixed_digits(whole, 2)?);
-    let days_in_month = match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => return None,
-    };
-    if !(1..=days_in_month).contains(&day) || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let seconds = days_since_epoch(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    let seconds = unix_seconds([year, month, day], [hour, minute, second])?;
+    // Four digits of year and a zone below 100 hours: under 2^58.
     Some(seconds * SECOND_US + fraction_us - zone_us)
 }
 
@@ -70,16 +63,6 @@ fn fraction_us(decimals: &str) -> Option<i64> {
         fraction_us = fraction_us * 10 + i64::from(digit.wrapping_sub(b'0'));
     }
     Some(fraction_us)
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar, years 0 to 9999.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin in March, so that the leap day is their last.
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// Microseconds of an `xs:duration` that is not negative: `PT2.5S`, `P0Y0M0DT0H3M30.000S`. A year is 365 days and a month

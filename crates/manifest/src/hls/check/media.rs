@@ -1,15 +1,16 @@
 //! One media playlist alone: reads it and checks everything that needs no other version (8216bis 4.4.3 to 4.4.5, 8).
 
-use super::syntax::{
-    Attributes, DateTime, Line, date_time, decimal_integer, decimal_micros, decimals, excerpt,
-};
-use super::{Findings, check_tag, numbered_lines, seconds_of_us};
+use super::low_latency::{HintText, PartText, ReportText, digit_us};
+use super::syntax::{Attributes, DateTime, Line, date_time, decimal_integer, decimal_micros, decimals};
+use super::{check_tag, low_latency, numbered_lines, seconds_of_us};
+use crate::findings::Findings;
+use crate::findings::excerpt;
 
 /// Most segments of a playlist that are kept: a day and a half of two-second segments.
 const SEGMENTS_MAX: usize = 65_536;
 
 /// How far two consecutive PROGRAM-DATE-TIMEs may be from the EXTINF between them, in microseconds. Dates are written in
-/// milliseconds and may be re-anchored by a millisecond or two per segment; a lost 50 fps frame is 20 ms.
+/// milliseconds, and may be set right by the encoder's drift, some milliseconds at a time; a lost 50 fps frame is 20 ms.
 const DATE_TOLERANCE_US: u64 = 15_000;
 
 /// A media playlist as it was read. Where a tag was missing or unreadable, its field holds what a client assumes.
@@ -33,12 +34,20 @@ pub struct MediaText {
     pub i_frames_only: bool,
     /// SKIPPED-SEGMENTS of a delta update.
     pub skipped_segments: Option<u64>,
-    /// How many EXT-X-PART tags there are.
-    pub parts: usize,
     /// The EXT-X-SERVER-CONTROL attributes, sorted.
     pub server_control: Option<Vec<(String, String)>>,
+    /// PART-TARGET of EXT-X-PART-INF in microseconds.
+    pub part_target_us: Option<u64>,
     /// The segments, numbered from [`MediaText::media_sequence`].
     pub segments: Vec<SegmentText>,
+    /// The segment under construction, when parts of it are listed: without a URI, as long as its parts.
+    pub edge: Option<SegmentText>,
+    /// The EXT-X-PRELOAD-HINT of TYPE=PART.
+    pub hint: Option<HintText>,
+    /// The URI of the EXT-X-PRELOAD-HINT of TYPE=MAP.
+    pub map_hint: Option<String>,
+    /// The EXT-X-RENDITION-REPORT tags.
+    pub reports: Vec<ReportText>,
 }
 
 impl MediaText {
@@ -51,6 +60,20 @@ impl MediaText {
     pub fn segment(&self, sequence: u64) -> Option<&SegmentText> {
         let index = usize::try_from(sequence.checked_sub(self.media_sequence)?).ok()?;
         self.segments.get(index)
+    }
+
+    /// Whether it lists parts, or announces some.
+    pub fn is_low_latency(&self) -> bool {
+        self.part_target_us.is_some()
+            || self.segments.iter().chain(&self.edge).any(|segment| !segment.parts.is_empty())
+    }
+
+    /// Where the playlist ends: the number of the segment that its last part belongs to, and the part's index there; or
+    /// the last segment's number, when its parts are not listed.
+    pub fn last_position(&self) -> (u64, Option<u64>) {
+        let last = self.edge.as_ref().or(self.segments.last());
+        let part = last.and_then(|last| (last.parts.len() as u64).checked_sub(1));
+        (last.map_or(self.media_sequence, |last| last.sequence), part)
     }
 
     /// The sum of all EXTINF in microseconds.
@@ -80,6 +103,10 @@ pub struct SegmentText {
     pub byte_range: bool,
     /// It is encrypted: an EXT-X-KEY other than METHOD=NONE applies.
     pub encrypted: bool,
+    /// Its EXT-X-PART tags; the oldest of them may have been removed.
+    pub parts: Vec<PartText>,
+    /// The last digit that EXTINF is written with, in microseconds.
+    pub(super) digit_us: u64,
 }
 
 /// Reads `text` and reports what is wrong with it alone.
@@ -107,6 +134,8 @@ struct Pending {
     gap: bool,
     date: Option<DateTime>,
     byte_range: bool,
+    parts: Vec<PartText>,
+    digit_us: u64,
     /// The place in [`ORDER`] and the name of the last tag.
     last: Option<(usize, &'static str)>,
 }
@@ -121,6 +150,10 @@ const ORDER: [&str; 7] = [
     "EXTINF",
     "EXT-X-BYTERANGE",
 ];
+
+/// Tags that apply to a segment's parts too, and so stand in front of the first.
+const TAGS_BEFORE_PARTS: [&str; 4] =
+    ["EXT-X-DISCONTINUITY", "EXT-X-KEY", "EXT-X-MAP", "EXT-X-PROGRAM-DATE-TIME"];
 
 /// Why a version is needed: 8216bis 8.
 struct VersionNeed {
@@ -214,8 +247,12 @@ impl<'f> Reader<'f> {
             }
             "EXT-X-DEFINE" if attributes.text("QUERYPARAM").is_some() => self.needs(11, "QUERYPARAM"),
             "EXT-X-DEFINE" => self.needs(8, "EXT-X-DEFINE"),
-            "EXT-X-PART" => self.playlist.parts = self.playlist.parts.saturating_add(1),
-            "EXT-X-PRELOAD-HINT" => self.has_preload_hint = true,
+            "EXT-X-PART-INF" => {
+                self.playlist.part_target_us = attributes.text("PART-TARGET").and_then(decimal_micros);
+            }
+            "EXT-X-PART" => self.part(&attributes),
+            "EXT-X-PRELOAD-HINT" => self.preload_hint(&attributes),
+            "EXT-X-RENDITION-REPORT" => self.playlist.reports.push(ReportText::read(&attributes)),
             _ => self.segment_tag(name, text, &attributes),
         }
     }
@@ -280,6 +317,14 @@ impl<'f> Reader<'f> {
         if self.playlist.ended && (ORDER.contains(&name)) {
             self.findings.notice("hls 3.14", format!("#{name} stands behind #EXT-X-ENDLIST"));
         }
+        if !self.pending.parts.is_empty() && TAGS_BEFORE_PARTS.contains(&name) {
+            // H 4.4.4.9
+            let sequence = self.sequence();
+            self.findings.error(
+                "hls 5.4",
+                format!("#{name} stands behind the first #EXT-X-PART of segment {sequence}"),
+            );
+        }
         let Some((place, own)) = ORDER.iter().copied().enumerate().find(|(_, tag)| *tag == name) else {
             return;
         };
@@ -336,6 +381,29 @@ impl<'f> Reader<'f> {
         self.playlist.server_control = Some(attributes.normalized());
     }
 
+    fn part(&mut self, attributes: &Attributes<'_>) {
+        if self.pending.duration_us.is_some() {
+            let sequence = self.sequence();
+            self.findings
+                .notice("hls 3.18", format!("#EXT-X-PART stands behind #EXTINF of segment {sequence}"));
+        }
+        self.pending.parts.push(PartText::read(attributes, self.pending.parts.last()));
+    }
+
+    fn preload_hint(&mut self, attributes: &Attributes<'_>) {
+        self.has_preload_hint = true;
+        let uri = || attributes.text("URI").unwrap_or_default().to_owned();
+        let (kind, repeated) = match attributes.text("TYPE") {
+            Some("PART") => ("PART", self.playlist.hint.replace(HintText::read(attributes)).is_some()),
+            Some("MAP") => ("MAP", self.playlist.map_hint.replace(uri()).is_some()),
+            _ => return,
+        };
+        if repeated {
+            // H 4.4.5.3
+            self.findings.error("hls 5.8", format!("more than one #EXT-X-PRELOAD-HINT of TYPE={kind}"));
+        }
+    }
+
     fn extinf(&mut self, text: &str) {
         let sequence = self.sequence();
         if self.pending.duration_us.is_some() {
@@ -370,6 +438,7 @@ impl<'f> Reader<'f> {
             self.needs(3, "decimal EXTINF");
         }
         self.pending.duration_us = Some(decimal_micros(duration).unwrap_or(0));
+        self.pending.digit_us = digit_us(duration);
     }
 
     fn program_date_time(&mut self, text: &str) {
@@ -414,6 +483,12 @@ impl<'f> Reader<'f> {
         }
         let duration_us = pending.duration_us.unwrap_or(0);
         self.check_date(sequence, &pending, duration_us);
+        let segment = self.segment(sequence, uri, duration_us, pending);
+        self.playlist.segments.push(segment);
+    }
+
+    /// The segment whose tags were `pending`.
+    fn segment(&mut self, sequence: u64, uri: &str, duration_us: u64, pending: Pending) -> SegmentText {
         let changed_map = self.playlist.segments.last().is_some_and(|last| last.map != self.map);
         if changed_map && pending.discontinuities == 0 {
             // H 3.1.2: a new initialization section is a change of format.
@@ -422,7 +497,7 @@ impl<'f> Reader<'f> {
                 format!("segment {sequence} has a new #EXT-X-MAP and no #EXT-X-DISCONTINUITY"),
             );
         }
-        self.playlist.segments.push(SegmentText {
+        SegmentText {
             sequence,
             uri: uri.to_owned(),
             duration_us,
@@ -432,7 +507,9 @@ impl<'f> Reader<'f> {
             map: self.map.clone(),
             byte_range: pending.byte_range,
             encrypted: self.encrypted,
-        });
+            parts: pending.parts,
+            digit_us: pending.digit_us,
+        }
     }
 
     /// Dates run on by EXTINF (H 4.4.4.6); a discontinuity may move them.
@@ -472,11 +549,25 @@ impl<'f> Reader<'f> {
     }
 
     fn finish(mut self) -> MediaText {
+        self.check_trailer();
+        self.edge();
         self.check_durations();
         self.check_live();
         self.check_version();
-        self.check_trailer();
+        low_latency::check(&self.playlist, self.findings);
         self.playlist
+    }
+
+    /// The parts behind the last segment and the tags in front of them (H 4.4.4.9).
+    fn edge(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        if pending.parts.is_empty() {
+            return;
+        }
+        let sequence = self.sequence();
+        let duration_us = pending.parts.iter().fold(0, |sum: u64, part| sum.saturating_add(part.duration_us));
+        self.check_date(sequence, &pending, duration_us);
+        self.playlist.edge = Some(self.segment(sequence, "", duration_us, pending));
     }
 
     fn check_durations(&mut self) {
@@ -561,7 +652,10 @@ impl<'f> Reader<'f> {
     fn check_trailer(&mut self) {
         if self.pending.duration_us.is_some() {
             self.findings.error("hls 3.2", "the last #EXTINF has no URI behind it");
-        } else if self.playlist.parts == 0 && self.pending.last.is_some() {
+        } else if self.pending.parts.is_empty()
+            && self.pending.last.is_some()
+            && !self.playlist.is_low_latency()
+        {
             // With parts, these are the tags of the segment in production (H 4.4.4.9).
             self.findings.warning("hls 3.18", "tags at the end belong to no segment");
         }

@@ -4,99 +4,36 @@
 //! memory, bounded findings. Rules are named by the project's checklist ("hls 3.3": playlists, clause 3.3); the clauses
 //! of 8216bis ("H") and of Apple's authoring specification ("A") stand beside the code that holds them.
 
+mod delta;
+mod low_latency;
 mod media;
 mod multivariant;
+mod names;
+mod part_updates;
 mod renditions;
 mod syntax;
 #[cfg(test)]
 mod tests;
 mod updates;
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::HashSet;
 
+pub use crate::findings::{EXCERPT_CHARS_MAX, FINDINGS_MAX, Finding, Severity, excerpt};
+pub use delta::{MergeError, merge_delta};
+pub use low_latency::{HintText, PartText, ReportText};
 pub use media::{MediaText, SegmentText};
-pub use renditions::compare_renditions;
-pub use syntax::{EXCERPT_CHARS_MAX, excerpt};
+pub use renditions::{compare_renditions, compare_reports};
 
+use crate::findings::{Findings, Reported};
+use names::Names;
 use syntax::{Attributes, Content, Line, Scope, decimal_integer, tag_rule};
 
 /// Longest playlist that is read, in bytes. A day of two-second segments is about 5 MB.
 pub const PLAYLIST_BYTES_MAX: usize = 8 << 20;
-/// Most findings of one observation; the last then tells how many more there were. More would not be read by anyone.
-pub const FINDINGS_MAX: usize = 64;
-/// Distinct findings remembered so as not to be repeated at every reload; past it, no new one is reported.
-const REPORTED_MAX: usize = 4_096;
 /// Segment names remembered to see one used again: over two hours of two-second segments.
 const NAMES_MAX: usize = 4_096;
-
-/// How much a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
-    /// Legal, and not how this project writes it.
-    Notice,
-    /// Something recommended is missing, or some players stumble.
-    Warning,
-    /// A requirement is broken; players may stop, jump or refuse.
-    Error,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Severity::Notice => "notice",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        })
-    }
-}
-
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Finding {
-    /// How much it matters.
-    pub severity: Severity,
-    /// The rule, e.g. `hls 3.3`.
-    pub rule: &'static str,
-    /// What was seen, on one line, with a stranger's text escaped and cut short.
-    pub message: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [{}] {}", self.severity, self.rule, self.message)
-    }
-}
-
-/// Findings of one observation, up to [`FINDINGS_MAX`].
-#[derive(Debug, Default)]
-struct Findings {
-    list: Vec<Finding>,
-    left_off: usize,
-}
-
-impl Findings {
-    fn add(&mut self, severity: Severity, rule: &'static str, message: impl Into<String>) {
-        if self.list.len() + 1 < FINDINGS_MAX {
-            self.list.push(Finding { severity, rule, message: message.into() });
-        } else {
-            self.left_off += 1;
-        }
-    }
-
-    fn error(&mut self, rule: &'static str, message: impl Into<String>) {
-        self.add(Severity::Error, rule, message);
-    }
-
-    fn warning(&mut self, rule: &'static str, message: impl Into<String>) {
-        self.add(Severity::Warning, rule, message);
-    }
-
-    fn notice(&mut self, rule: &'static str, message: impl Into<String>) {
-        self.add(Severity::Notice, rule, message);
-    }
-}
+/// Part names remembered likewise: over two hours of one-second parts.
+const PART_NAMES_MAX: usize = 8_192;
 
 /// Which of the two kinds a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,35 +51,40 @@ pub enum Kind {
 pub struct Checker {
     kind: Option<Kind>,
     text: String,
+    /// The full text that [`Checker::media`] was read from, kept where delta updates of it are offered.
+    held: String,
     media: Option<MediaText>,
-    reported: HashSet<u64>,
-    uri_finding: Option<Finding>,
-    /// When the newest segment was first seen, in the caller's milliseconds.
+    reported: Reported,
+    /// What is wrong with the URI, until it is reported.
+    uri_fault: Option<String>,
+    /// When the newest segment or part was first seen, in the caller's milliseconds.
     newest_since_ms: i64,
     stall_reported: bool,
-    names: HashMap<String, u64>,
-    names_in_order: VecDeque<String>,
+    part_stall_reported: bool,
+    /// Segments' names and numbers.
+    names: Names<u64>,
+    /// Parts' names, their segments' numbers and their places there.
+    part_names: Names<(u64, usize)>,
 }
 
 impl Checker {
     /// A checker of the playlist at `uri`, absolute or relative.
     pub fn new(uri: &str) -> Checker {
         let path = uri.split(['?', '#']).next().unwrap_or(uri);
-        let uri_finding = (!path.ends_with(".m3u8")).then(|| Finding {
-            severity: Severity::Warning,
-            rule: "hls 1.5",
-            message: format!("the path of {} does not end in .m3u8", excerpt(uri)),
-        });
+        let uri_fault =
+            (!path.ends_with(".m3u8")).then(|| format!("the path of {} does not end in .m3u8", excerpt(uri)));
         Checker {
             kind: None,
             text: String::new(),
+            held: String::new(),
             media: None,
-            reported: HashSet::new(),
-            uri_finding,
+            reported: Reported::default(),
+            uri_fault,
             newest_since_ms: 0,
             stall_reported: false,
-            names: HashMap::new(),
-            names_in_order: VecDeque::new(),
+            part_stall_reported: false,
+            names: Names::new(NAMES_MAX),
+            part_names: Names::new(PART_NAMES_MAX),
         }
     }
 
@@ -160,7 +102,67 @@ impl Checker {
     /// the version before it. Returns what has not been reported before, at most [`FINDINGS_MAX`].
     pub fn observe(&mut self, text: &str, received_at_ms: i64) -> Vec<Finding> {
         let mut findings = Findings::default();
-        findings.list.extend(self.uri_finding.take());
+        self.observe_sized(text, received_at_ms, &mut findings);
+        self.reported.unreported(findings, "hls 1")
+    }
+
+    /// [`Checker::observe`] of the answer to a request with `_HLS_skip=YES`: a delta update is applied to the version
+    /// before, which was no older than half of CAN-SKIP-UNTIL when it was asked for (8216bis 6.3.7), and what comes of it
+    /// is checked as the new version. A full playlist is as good an answer.
+    pub fn observe_delta(&mut self, text: &str, received_at_ms: i64) -> Vec<Finding> {
+        let mut findings = Findings::default();
+        if text.len() > PLAYLIST_BYTES_MAX {
+            self.observe_sized(text, received_at_ms, &mut findings);
+        } else {
+            match merge_delta(&self.held, text) {
+                Ok(full) => {
+                    self.observe_sized(&full, received_at_ms, &mut findings);
+                    self.check_skip(text, &mut findings);
+                }
+                Err(MergeError::NoSkip) => self.observe_sized(text, received_at_ms, &mut findings),
+                Err(error) => findings.error("hls 6.2", error.to_string()),
+            }
+        }
+        self.reported.unreported(findings, "hls 1")
+    }
+
+    /// What a delta update may leave out, and when there may be one (H 6.2.5.1).
+    fn check_skip(&self, delta: &str, findings: &mut Findings) {
+        let Some(media) = &self.media else { return };
+        let skipped = media::read(delta, &mut Findings::default()).skipped_segments.unwrap_or(0);
+        if media.ended {
+            findings.error("hls 6.2", "a delta update of a playlist with #EXT-X-ENDLIST");
+        }
+        if skipped == 0 {
+            findings.warning("hls 6.2", "a delta update that skips nothing is no full playlist either");
+            return;
+        }
+        let Some(boundary_us) = low_latency::control_us(media, "CAN-SKIP-UNTIL") else {
+            findings.error("hls 6.2", "a delta update, and #EXT-X-SERVER-CONTROL has no CAN-SKIP-UNTIL");
+            return;
+        };
+        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+        let from_last_skipped = media.segments.get(skipped.saturating_sub(1)..).unwrap_or_default();
+        let behind_us = from_last_skipped
+            .iter()
+            .chain(&media.edge)
+            .fold(0, |sum: u64, segment| sum.saturating_add(segment.duration_us));
+        if behind_us < boundary_us {
+            findings.error(
+                "hls 6.2",
+                format!(
+                    "a delta update leaves out a segment {:.3} s from the end, and CAN-SKIP-UNTIL is {:.3} s",
+                    seconds_of_us(behind_us),
+                    seconds_of_us(boundary_us)
+                ),
+            );
+        }
+    }
+
+    fn observe_sized(&mut self, text: &str, received_at_ms: i64, findings: &mut Findings) {
+        if let Some(fault) = self.uri_fault.take() {
+            findings.warning("hls 1.5", fault);
+        }
         if text.len() > PLAYLIST_BYTES_MAX {
             let size = text.len();
             findings.error(
@@ -168,9 +170,8 @@ impl Checker {
                 format!("{size} bytes are more than the {PLAYLIST_BYTES_MAX} that are examined"),
             );
         } else {
-            self.observe_bounded(text, received_at_ms, &mut findings);
+            self.observe_bounded(text, received_at_ms, findings);
         }
-        self.unreported(findings)
     }
 
     fn observe_bounded(&mut self, text: &str, received_at_ms: i64, findings: &mut Findings) {
@@ -216,23 +217,31 @@ impl Checker {
             findings.warning("hls 6", "a delta update came without being asked for; not compared further");
             return;
         }
+        if low_latency::control_us(&next, "CAN-SKIP-UNTIL").is_some() {
+            text.clone_into(&mut self.held);
+        }
         let Some(previous) = self.media.take() else {
             self.newest_since_ms = received_at_ms;
             self.check_names(next.segments.iter(), findings);
+            self.check_part_names(None, &next, findings);
             self.media = Some(next);
             return;
         };
         if updates::compare(&previous, &next, findings) {
             let new = next.segments.iter().filter(|segment| segment.sequence >= previous.end_sequence());
             self.check_names(new, findings);
+            self.check_part_names(Some(&previous), &next, findings);
         }
-        let standstill = previous.end_sequence() == next.end_sequence() && next.parts == previous.parts;
+        let end =
+            |media: &MediaText| (media.end_sequence(), media.edge.as_ref().map(|edge| edge.parts.len()));
+        let standstill = end(&previous) == end(&next);
         self.media = Some(next);
         if standstill {
             self.check_cadence(received_at_ms, findings);
         } else {
             self.newest_since_ms = received_at_ms;
             self.stall_reported = false;
+            self.part_stall_reported = false;
         }
     }
 
@@ -245,7 +254,22 @@ impl Checker {
             return;
         };
         let stood_ms = received_at_ms.saturating_sub(self.newest_since_ms);
-        // H 6.2.1: a new version with a new segment within 1.5 target durations.
+        let part_target_us = media.part_target_us.unwrap_or(0);
+        // H 6.2.1: a new part within a part target; hls.js takes the edge for stalled after three.
+        let part_limit_ms = i64::try_from(part_target_us.saturating_mul(3) / 1_000).unwrap_or(i64::MAX);
+        if part_target_us > 0 && stood_ms > part_limit_ms && !self.part_stall_reported {
+            self.part_stall_reported = true;
+            let (sequence, part) = media.last_position();
+            let part = part.map_or(String::new(), |part| format!("part {part} of "));
+            findings.notice(
+                "hls 5.7",
+                format!(
+                    "nothing new after {part}segment {sequence} for over 3 part targets ({:.1} s so far)",
+                    seconds(stood_ms)
+                ),
+            );
+        }
+        // H 6.2.1: a new version with a new segment within 1.5 target durations; new parts are a sign of life, too.
         let limit_ms = i64::try_from(target.saturating_mul(1_500)).unwrap_or(i64::MAX);
         if stood_ms > limit_ms && !self.stall_reported {
             self.stall_reported = true;
@@ -260,24 +284,12 @@ impl Checker {
         }
     }
 
-    /// Names used for two numbers: a cache or a player that knows the name by its first bytes plays those again.
+    /// Names used for two numbers.
     fn check_names<'s>(&mut self, new: impl Iterator<Item = &'s SegmentText>, findings: &mut Findings) {
         let mut used_again = None;
         for segment in new.filter(|segment| !segment.byte_range && !segment.gap) {
-            match self.names.get(&segment.uri) {
-                Some(number) if *number == segment.sequence => {}
-                Some(number) => {
-                    used_again.get_or_insert((segment, *number));
-                }
-                None => {
-                    if self.names_in_order.len() >= NAMES_MAX
-                        && let Some(oldest) = self.names_in_order.pop_front()
-                    {
-                        self.names.remove(&oldest);
-                    }
-                    self.names_in_order.push_back(segment.uri.clone());
-                    self.names.insert(segment.uri.clone(), segment.sequence);
-                }
+            if let Some(number) = self.names.note(&segment.uri, segment.sequence) {
+                used_again.get_or_insert((segment, number));
             }
         }
         if let Some((segment, number)) = used_again {
@@ -290,33 +302,41 @@ impl Checker {
         }
     }
 
-    /// Drops what was reported at an earlier version, and says how much was left off.
-    fn unreported(&mut self, findings: Findings) -> Vec<Finding> {
-        let Findings { mut list, left_off } = findings;
-        list.retain(|finding| {
-            let mut hasher = DefaultHasher::new();
-            finding.hash(&mut hasher);
-            self.reported.len() < REPORTED_MAX && self.reported.insert(hasher.finish())
-        });
-        if left_off > 0 {
-            list.push(Finding {
-                severity: Severity::Error,
-                rule: "hls 1",
-                message: format!("and {left_off} more findings that are not listed"),
-            });
+    /// The same of parts.
+    fn check_part_names(&mut self, previous: Option<&MediaText>, next: &MediaText, findings: &mut Findings) {
+        let mut used_again = None;
+        for (part, place) in part_updates::new_parts(previous, next).filter(|(part, _)| !part.gap) {
+            let ranged;
+            let name = match part.byte_range {
+                None => &part.uri,
+                Some((start, length)) => {
+                    ranged = format!("{}@{start}+{length}", part.uri);
+                    &ranged
+                }
+            };
+            if let Some(before) = self.part_names.note(name, place) {
+                used_again.get_or_insert((part, place, before));
+            }
         }
-        list
+        if let Some((part, (sequence, index), (sequence_before, index_before))) = used_again {
+            findings.warning(
+                "hls 3.4",
+                format!(
+                    "part {index} of segment {sequence} has the name of part {index_before} of segment \
+                     {sequence_before}, {}: a name must never mean two bodies",
+                    excerpt(&part.uri)
+                ),
+            );
+        }
     }
 }
 
 /// Milliseconds as seconds, for a message.
-#[allow(clippy::cast_precision_loss)]
 fn seconds(ms: i64) -> f64 {
     ms as f64 / 1_000.0
 }
 
 /// Microseconds as seconds, for a message.
-#[allow(clippy::cast_precision_loss)]
 fn seconds_of_us(us: u64) -> f64 {
     us as f64 / 1_000_000.0
 }

@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::syntax::{Attributes, Line, decimal_integer, decimals, excerpt, resolution};
-use super::{Findings, check_tag, numbered_lines};
+use super::syntax::{Attributes, Line, decimal_integer, decimals, resolution};
+use super::{check_tag, numbered_lines};
+use crate::findings::Findings;
+use crate::findings::excerpt;
 
 /// Variants and renditions examined; no presentation offers more.
 const ENTRIES_MAX: usize = 1_024;

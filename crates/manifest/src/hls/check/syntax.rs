@@ -1,6 +1,9 @@
 //! The grammar of a playlist: lines, tags, attribute lists, numbers and dates (8216bis 4.1, 4.2), read strictly and with
 //! bounds, because the text may be a stranger's.
 
+use crate::calendar::unix_seconds;
+use crate::findings::excerpt;
+
 /// Attributes read from one tag. The largest tag of 8216bis has 18; more than 64 is not a playlist's line.
 const ATTRIBUTES_MAX: usize = 64;
 
@@ -413,7 +416,7 @@ pub(super) fn date_time(text: &str) -> Option<DateTime> {
     let mut parts = date.split('-');
     let (year, month, day) =
         (number(parts.next()?, 4)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
-    if parts.next().is_some() || !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) {
+    if parts.next().is_some() {
         return None;
     }
     let zone_at = time.find(['Z', '+', '-']).unwrap_or(time.len());
@@ -422,13 +425,13 @@ pub(super) fn date_time(text: &str) -> Option<DateTime> {
     let mut parts = clock.split(':');
     let (hour, minute, second) =
         (number(parts.next()?, 2)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
-    // Second 60 is a leap second; it is as long as the next one here.
-    if parts.next().is_some() || hour > 23 || minute > 59 || second > 60 {
+    if parts.next().is_some() {
         return None;
     }
     let micros = i64::try_from(decimal_micros(&format!("0.{fraction}"))?).ok()?;
     let offset_minutes = zone_minutes(zone)?;
-    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    let seconds = unix_seconds([year, month, day], [hour, minute, second])?;
+    // Four digits of year and a zone below 24 hours: under 2^58.
     let unix_us = (seconds - offset_minutes * 60) * 1_000_000 + micros;
     Some(DateTime { unix_us, zoned: !zone.is_empty() })
 }
@@ -454,37 +457,6 @@ fn zone_minutes(zone: &str) -> Option<i64> {
     };
     let (hours, minutes) = (number(hours, 2)?, number(minutes, 2)?);
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes))
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days from 1970-01-01 of a date in the proleptic Gregorian calendar, years 0 to 9999.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    // Years that start in March put the leap day last; 400 of them are 146,097 days.
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-/// Characters of a stranger's text that a message repeats.
-pub const EXCERPT_CHARS_MAX: usize = 100;
-
-/// Text made safe for a terminal and a line: control characters escaped, cut at [`EXCERPT_CHARS_MAX`].
-pub fn excerpt(text: &str) -> String {
-    let mut shown: String = text.chars().take(EXCERPT_CHARS_MAX).flat_map(char::escape_debug).collect();
-    if text.chars().nth(EXCERPT_CHARS_MAX).is_some() {
-        shown.push_str("...");
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Version N + 1 against version N: numbers count on, the front is all that leaves, nothing listed ever changes
 //! (8216bis 6.2.1, 6.2.2).
 
+use super::excerpt;
 use super::media::{MediaText, SegmentText};
-use super::syntax::excerpt;
-use super::{Findings, seconds_of_us};
+use super::part_updates;
+use super::seconds_of_us;
+use crate::findings::Findings;
 
 /// Segments a live playlist should list (A 8.11).
 const SEGMENTS_MIN: usize = 6;
@@ -40,6 +42,7 @@ pub(super) fn compare(previous: &MediaText, next: &MediaText, findings: &mut Fin
     compare_discontinuity_sequence(previous, next, removed, findings);
     compare_segments(previous, next, findings);
     compare_join(previous, next, findings);
+    part_updates::compare(previous, next, findings);
     if moved > 0 {
         check_window(previous, next, findings);
     }
@@ -61,6 +64,9 @@ fn compare_header(previous: &MediaText, next: &MediaText, findings: &mut Finding
     }
     if previous.server_control != next.server_control {
         findings.error("hls 5.1", "#EXT-X-SERVER-CONTROL changed");
+    }
+    if previous.part_target_us != next.part_target_us {
+        findings.error("hls 5.2", "#EXT-X-PART-INF changed");
     }
     if previous.playlist_type != next.playlist_type {
         findings.error("hls 3.8", "#EXT-X-PLAYLIST-TYPE changed");

@@ -1,6 +1,11 @@
 //! The playback listener, byte for byte: raw requests over loopback against a server in this process.
 
+#[path = "../client/mod.rs"]
 mod client;
+mod connections;
+mod holds;
+mod http2;
+mod low_latency;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +18,11 @@ use headwater_origin::http::{self, Context};
 use headwater_origin::published::Document;
 use headwater_origin::registry::Registry;
 use headwater_packager::{Bandwidth, Snapshot, State, Tracks, TsRendition, TsSegment};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use client::{Response, connect, eventually, exchange, get, read_response, request, within};
+use client::{Response, exchange, get, request};
 
 /// Number of the first listed segment of the stream under test.
 const FIRST: u64 = 1_769_860_800;
@@ -100,12 +104,12 @@ fn snapshot(state: State, listed: u64) -> Snapshot {
         bandwidth: Some(Bandwidth { peak: 2_500_000, average: 2_000_000 }),
         published_at: WallTime::from_unix_millis(1_769_860_806_000),
         cmaf: None,
-        ts: Some(TsRendition {
+        ts: Some(Arc::new(TsRendition {
             target_duration: 6,
             discontinuity_sequence: 0,
             listed: (0..listed).map(|n| segment(FIRST + n)).collect(),
             retained: if listed == 0 { Vec::new() } else { vec![segment(FIRST - 2), segment(FIRST - 1)] },
-        }),
+        })),
     }
 }
 
@@ -179,6 +183,7 @@ async fn every_kind_of_resource() {
         ("/live/%0acam.m3u8", 400, "text/plain; charset=utf-8", "public, max-age=1", None),
         ("/", 200, "text/html; charset=utf-8", "public, max-age=60", None),
         ("/assets/page.js", 200, "text/javascript; charset=utf-8", "public, max-age=60", None),
+        ("/assets/players.js", 200, "text/javascript; charset=utf-8", "public, max-age=60", None),
         ("/assets/page.css", 200, "text/css; charset=utf-8", "public, max-age=60", None),
         ("/assets/none.js", 404, "text/plain; charset=utf-8", "public, max-age=1", None),
         ("/api/v1/live", 200, "application/json", "no-store", None),
@@ -279,6 +284,9 @@ async fn conditional_requests() {
             let response = get(server.address, path, &headers).await;
             assert_eq!(response.status, status, "{name}");
             assert_common(&name, &response);
+            if status == 412 {
+                assert_eq!(response.header("cache-control"), Some("no-store"), "{name}: only this client's");
+            }
             if status == 304 {
                 assert!(response.body.is_empty(), "{name}");
                 for kept in ["etag", "cache-control", "vary"] {
@@ -330,6 +338,10 @@ async fn ranges() {
         assert_eq!(response.status, status, "{name}");
         assert_common(name, &response);
         assert_eq!(response.header("content-range"), content_range, "{name}");
+        if status == 416 {
+            // A cache's key doesn't hold the range: others, who ask for the whole, would get this.
+            assert_eq!(response.header("cache-control"), Some("no-store"), "{name}");
+        }
         if status != 416 {
             assert_eq!(response.body, payload(FIRST + 1)[bytes], "{name}");
             for kept in ["etag", "cache-control", "content-type"] {
@@ -397,8 +409,17 @@ async fn compression() {
 async fn states_of_a_stream() {
     let server = server(|config| {
         config.http.hold_timeout = Duration::ZERO;
-        config.apps.entry("off".to_owned()).or_default().outputs =
-            AppOutputs { hls: Some(false), ..AppOutputs::default() };
+        for (app, hls, cmaf) in [("off", false, false), ("cmaf", false, true), ("ts", true, false)] {
+            config.apps.entry(app.to_owned()).or_default().outputs = AppOutputs {
+                hls: Some(hls),
+                llhls: Some(cmaf),
+                dash: Some(cmaf),
+                flv: Some(false),
+                ts: Some(false),
+                mp4: Some(false),
+                rtmp: Some(false),
+            };
+        }
     })
     .await;
     for (name, app, state, listed, status, cache_control, ended) in [
@@ -409,7 +430,9 @@ async fn states_of_a_stream() {
         ("ended", "live", State::Ended, 3, 200, "public, max-age=2", true),
         ("ended without media", "live", State::Ended, 0, 404, "public, max-age=1", false),
         ("an app with two parts", "live/eu", State::Live, 3, 200, "public, max-age=3", false),
-        ("an app with HLS switched off", "off", State::Live, 3, 404, "public, max-age=1", false),
+        ("an app with HLS switched off", "cmaf", State::Live, 3, 404, "public, max-age=1", false),
+        ("an app with nothing but HLS", "ts", State::Live, 3, 200, "public, max-age=3", false),
+        ("an app with everything switched off", "off", State::Live, 3, 404, "public, max-age=1", false),
     ] {
         server.registry.publish_for_test(app, "cam", snapshot(state, listed));
         for file in ["index.m3u8", "ts/media.m3u8"] {
@@ -423,10 +446,30 @@ async fn states_of_a_stream() {
     }
     let live = get(server.address, "/api/v1/live", "").await;
     let list: serde_json::Value = serde_json::from_slice(&live.body).unwrap();
-    let names: Vec<_> =
-        list.as_array().unwrap().iter().map(|stream| stream["url"].as_str().unwrap()).collect();
-    assert_eq!(names, ["/live/cam/index.m3u8", "/live/eu/cam/index.m3u8"], "nothing that can't be played");
-    assert_eq!(list[1]["width"], 1280);
+    let all = |app: &str| {
+        serde_json::json!({
+            "hls": format!("/{app}/cam/index.m3u8"),
+            "llhls": format!("/{app}/cam/llhls.m3u8"),
+            "dash": format!("/{app}/cam/manifest.mpd"),
+            "flv": format!("/{app}/cam.flv"),
+            "lldash": format!("/{app}/cam/ll.mpd"),
+            "ts": format!("/{app}/cam.ts"),
+            "mp4": format!("/{app}/cam.mp4"),
+        })
+    };
+    let cmaf = serde_json::json!({ "llhls": "/cmaf/cam/llhls.m3u8", "dash": "/cmaf/cam/manifest.mpd", "lldash": "/cmaf/cam/ll.mpd" });
+    let ts = serde_json::json!({ "hls": "/ts/cam/index.m3u8" });
+    let expected = [
+        ("/cmaf/cam/llhls.m3u8", cmaf),
+        ("/live/cam/index.m3u8", all("live")),
+        ("/live/eu/cam/index.m3u8", all("live/eu")),
+        ("/ts/cam/index.m3u8", ts),
+    ];
+    let listed: Vec<_> = list.as_array().unwrap().iter().collect();
+    let listed: Vec<_> =
+        listed.iter().map(|stream| (stream["url"].as_str().unwrap(), stream["outputs"].clone())).collect();
+    assert_eq!(listed, expected, "nothing that can't be played");
+    assert_eq!(list[2]["width"], 1280);
 }
 
 #[tokio::test]
@@ -452,7 +495,13 @@ async fn the_page_asks_no_other_origin_for_anything() {
         let file = get(server.address, path, "Accept-Encoding: gzip\r\n").await;
         assert_eq!((file.status, file.header("content-encoding")), (200, Some("gzip")), "{path}");
     }
-    for file in [text.as_str(), include_str!("../web/page.js"), include_str!("../web/page.css")] {
+    let own = [
+        text.as_str(),
+        include_str!("../../web/page.js"),
+        include_str!("../../web/players.js"),
+        include_str!("../../web/page.css"),
+    ];
+    for file in own {
         let foreign = file.match_indices("://").map(|(at, _)| &file[at.saturating_sub(5)..at]);
         // "http://www.w3.org/2000/svg" is a name, not an address; "rtmp" is a line for people.
         assert!(foreign.filter(|scheme| !scheme.ends_with("rtmp")).count() <= 1, "only the SVG namespace");
@@ -460,352 +509,38 @@ async fn the_page_asks_no_other_origin_for_anything() {
 }
 
 #[tokio::test]
-async fn a_first_playlist_is_held_until_there_is_media() {
-    let server = server(|_| {}).await;
-    server.registry.publish_for_test("live", "cam", snapshot(State::Starting, 0));
-    let mut waiting = connect(server.address).await;
-    waiting.write_all(&request("GET", "/live/cam/index.m3u8", "")).await.unwrap();
-    eventually("a held request", || server.context.status().held == 1).await;
-    server.registry.publish_for_test("live", "cam", snapshot(State::Live, 1));
-    let response = within(read_response(&mut waiting, false)).await;
-    assert_eq!(response.status, 200);
-    assert!(response.body.starts_with(b"#EXTM3U"));
-    eventually("no held request", || server.context.status().held == 0).await;
-}
-
-#[tokio::test]
-async fn a_hold_ends_in_404_at_its_limit_or_with_the_publisher() {
-    let server = server(|config| config.http.hold_timeout = Duration::from_millis(50)).await;
-    server.registry.publish_for_test("live", "cam", snapshot(State::Starting, 0));
-    let response = get(server.address, "/live/cam.m3u8", "").await;
-    assert_eq!((response.status, response.header("cache-control")), (404, Some("public, max-age=1")));
-    assert_common("limit", &response);
-
-    let server = self::server(|_| {}).await;
-    server.registry.publish_for_test("live", "cam", snapshot(State::Starting, 0));
-    let mut waiting = connect(server.address).await;
-    waiting.write_all(&request("GET", "/live/cam.m3u8", "")).await.unwrap();
-    eventually("a held request", || server.context.status().held == 1).await;
-    server.registry.publish_for_test("live", "cam", snapshot(State::Ended, 0));
-    assert_eq!(within(read_response(&mut waiting, false)).await.status, 404);
-}
-
-#[tokio::test]
-async fn a_departed_client_frees_its_hold() {
-    let server = server(|_| {}).await;
-    server.registry.publish_for_test("live", "cam", snapshot(State::Starting, 0));
-    let mut waiting = connect(server.address).await;
-    waiting.write_all(&request("GET", "/live/cam.m3u8", "")).await.unwrap();
-    eventually("a held request", || server.context.status().held == 1).await;
-    drop(waiting);
-    eventually("nothing left", || {
-        let status = server.context.status();
-        (status.held, status.connections) == (0, 0)
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_next_segment_is_held_and_the_one_after_is_not() {
+async fn the_page_names_the_players_that_are_served() {
     let server = live_server(|_| {}).await;
-    let next = FIRST + LISTED;
-    let mut waiting = connect(server.address).await;
-    waiting.write_all(&request("GET", &format!("/live/cam/ts/{next}.ts"), "")).await.unwrap();
-    eventually("a held request", || server.context.status().held == 1).await;
-    assert_eq!(get(server.address, &format!("/live/cam/ts/{}.ts", next + 1), "").await.status, 404);
-    server.registry.publish_for_test("live", "cam", snapshot(State::Live, LISTED + 1));
-    let response = within(read_response(&mut waiting, false)).await;
-    assert_eq!((response.status, response.body.as_slice()), (200, payload(next).as_ref()));
-    // Without a publisher nothing is in production.
-    server.registry.publish_for_test("live", "cam", snapshot(State::Waiting, LISTED));
-    assert_eq!(get(server.address, &format!("/live/cam/ts/{next}.ts"), "").await.status, 404);
-}
-
-#[tokio::test]
-async fn holds_are_limited() {
-    let server = server(|config| config.http.max_held_requests_per_address = 1).await;
-    server.registry.publish_for_test("live", "cam", snapshot(State::Starting, 0));
-    let mut first = connect(server.address).await;
-    first.write_all(&request("GET", "/live/cam.m3u8", "")).await.unwrap();
-    eventually("a held request", || server.context.status().held == 1).await;
-    let second = get(server.address, "/live/cam.m3u8", "").await;
-    assert_eq!((second.status, second.header("cache-control")), (503, Some("no-store")));
-    assert_eq!(second.header("retry-after"), Some("1"));
-    assert_common("over the limit", &second);
-    assert_eq!(server.context.status().held_refused, 1);
-}
-
-#[tokio::test]
-async fn connections_are_limited() {
-    let server = live_server(|config| config.http.max_connections_per_address = 2).await;
-    let (first, _second) = (connect(server.address).await, connect(server.address).await);
-    eventually("two connections", || server.context.status().connections == 2).await;
-    let mut third = connect(server.address).await;
-    let refused = within(read_response(&mut third, false)).await;
-    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
-    assert_eq!(refused.header("access-control-allow-origin"), Some("*"));
-    assert_eq!(server.context.status().connections_refused, 1);
-    drop(first);
-    eventually("room again", || server.context.status().connections == 1).await;
-    assert_eq!(get(server.address, "/live/cam.m3u8", "").await.status, 200);
-}
-
-#[tokio::test]
-async fn keep_alive_pipelining_and_old_clients() {
-    let server = live_server(|_| {}).await;
-    let mut stream = connect(server.address).await;
-    let mut requests = Vec::new();
-    let paths = ["/live/cam.m3u8", "/live/cam/ts/1769860800.ts", "/nothing", "/live/cam/ts/media.m3u8"];
-    for path in paths {
-        requests.extend(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes());
-    }
-    stream.write_all(&requests).await.unwrap();
-    for (path, status) in paths.into_iter().zip([200, 200, 404, 200]) {
-        let response = within(read_response(&mut stream, false)).await;
-        assert_eq!(response.status, status, "{path}");
-        assert_eq!(response.header("connection"), None, "{path}: kept alive");
-    }
-    // The same, one byte at a time.
-    for byte in b"GET /live/cam/ts/media.m3u8 HTTP/1.1\r\nHost: a\r\n\r\n" {
-        stream.write_all(&[*byte]).await.unwrap();
-    }
-    assert_eq!(within(read_response(&mut stream, false)).await.body, MEDIA.as_bytes());
-
-    for (name, text, status, closes) in [
-        ("HTTP/1.0 without Host", "GET /live/cam/ts/media.m3u8 HTTP/1.0\r\n\r\n", 200, true),
-        (
-            "HTTP/1.0 that keeps alive",
-            "GET /live/cam/ts/media.m3u8 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-            200,
-            false,
-        ),
-        (
-            "Connection: close",
-            "GET /live/cam/ts/media.m3u8 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-            200,
-            true,
-        ),
-        ("absolute form", "GET http://a/live/cam/ts/media.m3u8 HTTP/1.1\r\nHost: a\r\n\r\n", 200, false),
-        ("no Host", "GET /live/cam/ts/media.m3u8 HTTP/1.1\r\n\r\n", 400, false),
-        ("two Hosts", "GET /live/cam/ts/media.m3u8 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, false),
-    ] {
-        let mut stream = connect(server.address).await;
-        stream.write_all(text.as_bytes()).await.unwrap();
-        let response = within(read_response(&mut stream, false)).await;
-        assert_eq!(response.status, status, "{name}");
-        assert_common(name, &response);
-        if closes {
-            assert_eq!(within(stream.read(&mut [0])).await.unwrap(), 0, "{name}: closed");
-        } else {
-            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-            assert_eq!(within(read_response(&mut stream, false)).await.status, 200, "{name}: goes on");
+    let page = String::from_utf8(get(server.address, "/", "").await.body).unwrap();
+    let (_, rest) = page.split_once("data-players=\"").unwrap();
+    let named: Vec<&str> = rest.split('"').next().unwrap().split_whitespace().collect();
+    let packages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("web/node_modules");
+    for (name, package, global) in
+        [("hls.js", "hls.js", "Hls"), ("dash.js", "dashjs", "dashjs"), ("shaka.js", "shaka-player", "shaka")]
+    {
+        assert_eq!(named.contains(&name), packages.join(package).is_dir(), "{name}: what npm fetched");
+        let path = format!("/assets/{name}");
+        let plain = get(server.address, &path, "").await;
+        assert_eq!(plain.status, if named.contains(&name) { 200 } else { 404 }, "{name}");
+        if plain.status != 200 {
+            continue;
         }
-    }
-}
-
-#[tokio::test]
-async fn heads_that_are_too_large_or_no_http() {
-    let server = live_server(|_| {}).await;
-    let header =
-        |bytes: usize| format!("GET /live/cam.m3u8 HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(bytes));
-    for (name, bytes, status) in [
-        ("15 KiB", header(15 << 10).into_bytes(), 200),
-        ("17 KiB", header(17 << 10).into_bytes(), 431),
-        ("a megabyte of one header", header(1 << 20).into_bytes(), 431),
-        (
-            "a thousand headers",
-            format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(1_000)).into_bytes(),
-            431,
-        ),
-        ("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03rest\r\n\r\n".to_vec(), 400),
-        ("an RTMP handshake", [[3].as_slice(), &[0; 1_536]].concat(), 400),
-        ("a bare line", b"\x00\x00\x00\r\n\r\n".to_vec(), 400),
-    ] {
-        let mut stream = connect(server.address).await;
-        // The server may close before it has taken everything.
-        let _ = stream.write_all(&bytes).await;
-        let mut text = Vec::new();
-        let read = within(async {
-            let mut buffer = [0; 4_096];
-            loop {
-                match stream.read(&mut buffer).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(n) => text.extend_from_slice(&buffer[..n]),
-                }
-                if status == 200 {
-                    break;
-                }
-            }
-        });
-        read.await;
-        let line = format!("HTTP/1.1 {status} ");
-        // A reset can overtake the refusal; what must not happen is another answer, or none of both.
-        let is_overtaken = text.is_empty() && status != 200 && bytes.len() > 100_000;
+        assert_eq!(plain.header("content-type"), Some("text/javascript; charset=utf-8"), "{name}");
+        let script = String::from_utf8(plain.body.clone()).unwrap();
+        assert!(script.contains(global), "{name}");
+        let (licence, _) = script.split_once("*/").unwrap();
         assert!(
-            text.starts_with(line.as_bytes()) || is_overtaken,
-            "{name}: {}",
-            String::from_utf8_lossy(&text)
+            licence.starts_with("/*\n") && licence.contains("Copyright"),
+            "{name}: its licence comes first"
         );
+        let small = get(server.address, &path, "Accept-Encoding: gzip\r\n").await;
+        assert_eq!(small.header("content-encoding"), Some("gzip"), "{name}");
+        assert!(small.body.len() * 2 < plain.body.len(), "{name}");
+        let etag = small.header("etag").unwrap();
+        assert_ne!(Some(etag), plain.header("etag"), "{name}");
+        let again = format!("Accept-Encoding: gzip\r\nIf-None-Match: {etag}\r\n");
+        assert_eq!(get(server.address, &path, &again).await.status, 304, "{name}");
     }
-    eventually("every connection gone", || server.context.status().connections == 0).await;
-}
-
-/// Reads until the server closes; a reset counts as closing.
-async fn closed(stream: &mut TcpStream) -> Vec<u8> {
-    let mut text = Vec::new();
-    let _ = within(stream.read_to_end(&mut text)).await;
-    text
-}
-
-#[tokio::test]
-async fn a_connection_rests_no_longer_than_its_deadline() {
-    let short = Duration::from_millis(100);
-    let never = Duration::from_secs(3_600);
-    type Change = fn(&mut Config, Duration);
-    let rows: [(&str, Change, &str, bool, &str); 5] = [
-        ("no byte at all", |config, short| config.http.first_byte_timeout = short, "", false, ""),
-        ("a head that stops", |config, short| config.http.header_timeout = short, "GET / HT", false, ""),
-        (
-            "a head that trickles",
-            |config, short| config.http.header_timeout = short,
-            "GET / HTTP/1.1\r\n",
-            true,
-            "",
-        ),
-        (
-            "no further request",
-            |config, short| config.http.idle_timeout = short,
-            "GET /x HTTP/1.1\r\nHost: a\r\n\r\n",
-            false,
-            "HTTP/1.1 404",
-        ),
-        (
-            "a second head that stops",
-            |config, short| config.http.header_timeout = short,
-            "GET /x HTTP/1.1\r\nHost: a\r\n\r\nGET ",
-            false,
-            "HTTP/1.1 404",
-        ),
-    ];
-    for (name, change, sent, trickles, received) in rows {
-        let server = live_server(|config| {
-            let http = &mut config.http;
-            (http.first_byte_timeout, http.header_timeout) = (never, never);
-            http.idle_timeout = if name == "a second head that stops" { short } else { never };
-            change(config, short);
-        })
-        .await;
-        let stream = connect(server.address).await;
-        let (mut reading, mut writing) = stream.into_split();
-        writing.write_all(sent.as_bytes()).await.unwrap();
-        let trickle = tokio::spawn(async move {
-            let mut header = "X: y\r\n".bytes().cycle();
-            while trickles && writing.write_all(&[header.next().unwrap()]).await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            // Dropping the half would close the connection from this side.
-            std::future::pending::<()>().await;
-            drop(writing);
-        });
-        let mut text = Vec::new();
-        let _ = within(reading.read_to_end(&mut text)).await;
-        let text = String::from_utf8(text).unwrap();
-        assert!(text.starts_with(received) && text.is_empty() == received.is_empty(), "{name}: {text:?}");
-        eventually("the connection gone", || server.context.status().connections == 0).await;
-        let counted = server.context.status().closed_without_request;
-        assert_eq!(counted, u64::from(received.is_empty()), "{name}: counted");
-        trickle.abort();
-    }
-}
-
-/// A segment larger than any socket buffer between here and there.
-fn large() -> Snapshot {
-    let mut large = snapshot(State::Live, 1);
-    let ts = large.ts.as_mut().unwrap();
-    let segment = TsSegment { payload: Bytes::from(vec![7; 64 << 20]), ..(*ts.listed[0]).clone() };
-    ts.listed = vec![Arc::new(segment)];
-    large
-}
-
-#[tokio::test]
-async fn a_client_that_takes_nothing_is_cut_off() {
-    let server = server(|config| config.http.write_stall_timeout = Duration::from_millis(200)).await;
-    server.registry.publish_for_test("live", "cam", large());
-    let mut stream = connect(server.address).await;
-    stream.write_all(&request("GET", &format!("/live/cam/ts/{FIRST}.ts"), "")).await.unwrap();
-    eventually("the connection gone", || server.context.status().closed_stalled == 1).await;
-    assert_eq!(server.context.status().connections, 0);
-    assert!(closed(&mut stream).await.len() < 64 << 20, "not the whole segment");
-}
-
-#[tokio::test]
-async fn a_client_that_takes_too_little_is_cut_off() {
-    let server = server(|config| config.http.response_timeout = Duration::from_millis(300)).await;
-    server.registry.publish_for_test("live", "cam", large());
-    let mut stream = connect(server.address).await;
-    stream.write_all(&request("GET", &format!("/live/cam/ts/{FIRST}.ts"), "")).await.unwrap();
-    let mut buffer = vec![0; 64 << 10];
-    let slow = async {
-        // Progress all the time, never enough.
-        while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::select! {
-        () = slow => {}
-        () = eventually("the connection gone", || server.context.status().closed_stalled == 1) => {}
-    }
-    assert_eq!(server.context.status().closed_stalled, 1);
-}
-
-#[tokio::test]
-async fn a_large_segment_arrives_whole_and_leaves_the_connection_alive() {
-    let server = server(|_| {}).await;
-    server.registry.publish_for_test("live", "cam", large());
-    let mut stream = connect(server.address).await;
-    for _ in 0..2 {
-        let path = format!("/live/cam/ts/{FIRST}.ts");
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
-        let response = within(read_response(&mut stream, false)).await;
-        assert_eq!((response.status, response.body.len()), (200, 64 << 20));
-    }
-}
-
-#[tokio::test]
-async fn a_drain_answers_what_runs_and_closes_what_rests() {
-    let server = live_server(|_| {}).await;
-    server.registry.publish_for_test("live", "soon", snapshot(State::Starting, 0));
-    let silent = connect(server.address).await;
-    let mut idle = connect(server.address).await;
-    idle.write_all(b"GET /live/cam.m3u8 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    assert_eq!(within(read_response(&mut idle, false)).await.status, 200);
-    let mut held = connect(server.address).await;
-    held.write_all(b"GET /live/soon.m3u8 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    eventually("a held request", || server.context.status().held == 1).await;
-    server.shutdown.send_replace(true);
-    let answer = within(read_response(&mut held, false)).await;
-    assert_eq!((answer.status, answer.header("cache-control")), (503, Some("no-store")));
-    assert_eq!(answer.header("connection"), Some("close"));
-    assert_common("held at a drain", &answer);
-    assert!(closed(&mut idle).await.is_empty());
-    within(server.task).await.unwrap();
-    within(server.context.drained()).await;
-    assert_eq!(server.context.status().connections, 0);
-    assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
-    drop(silent);
-}
-
-#[tokio::test]
-async fn a_drain_is_bounded() {
-    let server = server(|config| config.http.drain_timeout = Duration::from_millis(100)).await;
-    server.registry.publish_for_test("live", "cam", large());
-    let mut stream = connect(server.address).await;
-    stream.write_all(&request("GET", &format!("/live/cam/ts/{FIRST}.ts"), "")).await.unwrap();
-    let mut first = [0; 1];
-    within(stream.read_exact(&mut first)).await.unwrap();
-    server.shutdown.send_replace(true);
-    within(server.task).await.unwrap();
-    assert_eq!(server.context.status().connections, 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,4 @@
+//! CMAF chunks.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| headwater_packager::fuzzing::packager(data));

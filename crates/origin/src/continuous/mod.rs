@@ -1,0 +1,368 @@
+//! Continuous outputs: a ring of recent samples, which every viewer of a stream reads with a cursor of its own.
+//!
+//! The publisher's task appends what the packager has placed on the media clock and wakes who waits; it makes no bytes. A form
+//! of a sample (an FLV tag, RTMP chunks, an fMP4 fragment, packets of MPEG-TS) is made by the first viewer that needs it and
+//! shared by all others. Viewers begin at the newest keyframe; one that is slower than the ring is long skips to it. Nobody holds
+//! the publisher up: the ring's lock is held for as long as it takes to clone an [`Arc`] or to append one.
+
+mod entry;
+mod forms;
+#[cfg(test)]
+mod tests;
+mod times;
+mod ts;
+mod viewer;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use headwater_media::TrackKind;
+use headwater_packager::Placed;
+use serde::Serialize;
+
+use entry::{Entry, Setup};
+use times::Times;
+
+pub use viewer::{Joined, Viewer};
+
+/// Bytes that a ring holds at most: two keyframe intervals of 5 s at 50 Mbit/s. Beyond it the oldest samples leave, and what is
+/// left of their keyframe interval can't be begun with.
+const RING_BYTES_MAX: u64 = 64 << 20;
+
+/// The part of a stream's budget that its ring takes at most: a playlist of 20 s in two packagings holds ten times what two
+/// keyframe intervals of 2 s do.
+const RING_SHARE_OF_BUDGET: u64 = 4;
+
+/// Media that a ring holds at most, ms: encoders' longest automatic keyframe interval is 10 s, and who is further behind than that
+/// is no live viewer any more.
+const RING_MS_MAX: i64 = 30_000;
+
+/// Media that a ring keeps at least, ms, however short keyframe intervals are: a network's hiccup is no reason to skip.
+const RING_MS_MIN: i64 = 2_000;
+
+/// Without pictures, every frame of sound could be begun with; one in so many ms is.
+const SOUND_JOIN_MS: i64 = 500;
+
+/// A sample that is a slice of what was read holds all of the buffer that was read into.
+const READ_BUFFER_BYTES: u64 = 64 << 10;
+
+/// What a viewer gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// FLV over HTTP.
+    Flv,
+    /// The same bytes, in WebSocket messages.
+    WebSocketFlv,
+    /// MPEG-TS over HTTP.
+    Ts,
+    /// Fragmented MP4 over HTTP.
+    Mp4,
+    /// RTMP messages on this message stream.
+    Rtmp {
+        /// What `createStream` made.
+        stream_id: u32,
+    },
+}
+
+impl Output {
+    fn index(self) -> usize {
+        match self {
+            Output::Flv => 0,
+            Output::WebSocketFlv => 1,
+            Output::Ts => 2,
+            Output::Mp4 => 3,
+            Output::Rtmp { .. } => 4,
+        }
+    }
+}
+
+/// Viewers of a stream's continuous outputs, in the API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Viewers {
+    /// FLV over HTTP.
+    pub flv: u32,
+    /// FLV over WebSocket.
+    pub flv_websocket: u32,
+    /// MPEG-TS over HTTP.
+    pub ts: u32,
+    /// Fragmented MP4 over HTTP.
+    pub mp4: u32,
+    /// RTMP.
+    pub rtmp: u32,
+    /// How often a slow viewer skipped to the newest keyframe.
+    pub skips: u64,
+    /// Viewers that left or were cut off while a keyframe interval and more behind.
+    pub dropped: u64,
+}
+
+/// Recent samples of one stream.
+#[derive(Debug)]
+pub struct Ring {
+    shared: Mutex<Shared>,
+    ts: Mutex<ts::Lane>,
+    /// Bytes of forms made and not yet gone.
+    made: Arc<AtomicU64>,
+    bytes_max: u64,
+    viewers: [AtomicU32; 5],
+    skips: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// Where a stream is in its life, for viewers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// Nothing was published yet, or nothing since the last end.
+    Starting,
+    /// Samples come.
+    Live,
+    /// The publisher is gone, another is waited for.
+    Waiting,
+    /// It is over.
+    Ended,
+}
+
+#[derive(Debug)]
+struct Shared {
+    life: Life,
+    /// Counts lives: a viewer of an earlier one has nothing to wait for.
+    epoch: u64,
+    entries: VecDeque<Arc<Entry>>,
+    /// The next entry's number.
+    next: u64,
+    /// Entries to begin with: number and time in ms, oldest first.
+    joins: VecDeque<(u64, i64)>,
+    setup: Option<Arc<Setup>>,
+    times: Times,
+    heard: Heard,
+    /// Whom the next change wakes, by the viewer's number.
+    waiting: HashMap<u64, Waker>,
+    /// Viewers that there are.
+    attached: usize,
+    viewer_last: u64,
+}
+
+/// Bytes that came from publishers: samples are slices of what was read, so entries hold no more than was read since the oldest.
+#[derive(Debug, Default)]
+struct Heard {
+    total: u64,
+    /// The total before whatever the next sample can be a slice of was read.
+    mark: u64,
+    /// The session's first samples are still sought: those that wait are as old as the session.
+    is_starting: bool,
+}
+
+impl Ring {
+    /// A ring of a stream that may hold so many bytes in all.
+    pub fn new(stream_bytes_max: u64) -> Arc<Ring> {
+        Arc::new(Ring {
+            shared: Mutex::new(Shared {
+                life: Life::Starting,
+                epoch: 0,
+                entries: VecDeque::new(),
+                next: 0,
+                joins: VecDeque::new(),
+                setup: None,
+                times: Times::default(),
+                heard: Heard::default(),
+                waiting: HashMap::new(),
+                attached: 0,
+                viewer_last: 0,
+            }),
+            ts: Mutex::default(),
+            made: Arc::default(),
+            bytes_max: RING_BYTES_MAX.min(stream_bytes_max / RING_SHARE_OF_BUDGET),
+            viewers: Default::default(),
+            skips: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        })
+    }
+
+    /// A publisher begins. After an end, a new life begins with it, whose times count from zero; else times go on, as the media
+    /// clock does: players that stayed see no step back.
+    pub fn begin_session(&self) {
+        let mut shared = self.lock();
+        if shared.life == Life::Ended {
+            shared.clear();
+            shared.life = Life::Starting;
+            shared.epoch += 1;
+            shared.setup = None;
+            shared.times = Times::default();
+        }
+        shared.heard.mark = shared.heard.total;
+        shared.heard.is_starting = true;
+    }
+
+    /// So many bytes were read from the publisher, in a buffer of which samples that follow may be slices.
+    pub fn heard(&self, bytes: usize) {
+        let mut shared = self.lock();
+        let is_live = shared.life == Life::Live;
+        let heard = &mut shared.heard;
+        // The samples that were waiting have been appended with the one that made the session begin.
+        heard.is_starting &= !is_live;
+        if !heard.is_starting {
+            heard.mark = heard.total;
+        }
+        heard.total = heard.total.saturating_add(bytes as u64);
+    }
+
+    /// Appends what was placed and wakes who waits for it.
+    pub fn push(&self, placed: Placed) {
+        let woken = {
+            let mut shared = self.lock();
+            match placed {
+                Placed::Tracks(tracks) => {
+                    if shared.setup.as_ref().is_none_or(|setup| setup.tracks != tracks) {
+                        shared.setup = Some(Arc::new(Setup::new(tracks)));
+                    }
+                    return;
+                }
+                Placed::Sample(sample) => {
+                    let Some(setup) = shared.setup.clone() else { return };
+                    let next = shared.next;
+                    let entry = Entry::new(next, setup, sample, &mut shared.times, &self.made);
+                    shared.append(entry);
+                }
+            }
+            shared.evict(self.bytes_max, self.made.load(Ordering::Relaxed));
+            std::mem::take(&mut shared.waiting)
+        };
+        woken.into_values().for_each(Waker::wake);
+    }
+
+    /// The publisher is gone. Viewers wait for the next one.
+    pub fn end_session(&self) {
+        let mut shared = self.lock();
+        if shared.life == Life::Live {
+            shared.life = Life::Waiting;
+        }
+        shared.clear_unless_viewed();
+    }
+
+    /// Nobody came back: viewers get what there is, and then an end.
+    pub fn end(&self) {
+        let woken = {
+            let mut shared = self.lock();
+            shared.life = Life::Ended;
+            shared.clear_unless_viewed();
+            std::mem::take(&mut shared.waiting)
+        };
+        woken.into_values().for_each(Waker::wake);
+    }
+
+    /// Bytes held on the stream's account: what was read since the oldest entry came, and the forms made of entries.
+    pub fn bytes(&self) -> u64 {
+        self.lock().bytes(self.made.load(Ordering::Relaxed))
+    }
+
+    /// A viewer, which has to be joined first.
+    pub fn attach(self: &Arc<Ring>, output: Output) -> Viewer {
+        Viewer::new(Arc::clone(self), output)
+    }
+
+    /// Who watches, and what became of those who were slow.
+    pub fn viewers(&self) -> Viewers {
+        let [flv, flv_websocket, ts, mp4, rtmp] = std::array::from_fn(|index| {
+            self.viewers.get(index).map_or(0, |count| count.load(Ordering::Relaxed))
+        });
+        Viewers {
+            flv,
+            flv_websocket,
+            ts,
+            mp4,
+            rtmp,
+            skips: self.skips.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
+    }
+}
+
+impl Shared {
+    fn append(&mut self, entry: Entry) {
+        self.life = Life::Live;
+        let (number, ms) = (entry.number, entry.times.stamp_ms);
+        let is_join = if entry.setup.tracks.video.is_some() {
+            entry.sample.track.kind == TrackKind::Video && entry.sample.sync
+        } else {
+            let is_new = self.entries.back().is_none_or(|last| !Arc::ptr_eq(&last.setup, &entry.setup));
+            is_new || self.joins.back().is_none_or(|(_, last)| ms.saturating_sub(*last) >= SOUND_JOIN_MS)
+        };
+        if is_join {
+            self.joins.push_back((number, ms));
+        }
+        self.next = number.saturating_add(1);
+        // A sample that was gathered from several reads is as old as the first of them.
+        let size = entry.sample.data.len() as u64;
+        let mark = self.heard.mark.min(self.heard.total.saturating_sub(size));
+        self.entries.push_back(Arc::new(entry.placed(is_join, mark)));
+    }
+
+    /// Keeps what the newest keyframe and the one before it begin, and [`RING_MS_MIN`], but no more than the limits let it.
+    fn evict(&mut self, bytes_max: u64, made: u64) {
+        let now = self.entries.back().map_or(0, |entry| entry.times.stamp_ms);
+        if let (Some((second, at)), true) = (self.joins.get(1).copied(), self.joins.len() > 2)
+            && now.saturating_sub(at) >= RING_MS_MIN
+        {
+            while self.first() < second {
+                self.pop();
+            }
+        }
+        while self.entries.len() > 1 {
+            let oldest = self.entries.front().map_or(now, |entry| entry.times.stamp_ms);
+            if self.bytes(made) <= bytes_max && now.saturating_sub(oldest) <= RING_MS_MAX {
+                return;
+            }
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        let gone = self.entries.pop_front();
+        self.joins.pop_front_if(|(number, _)| gone.as_ref().is_some_and(|gone| gone.number == *number));
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.joins.clear();
+    }
+
+    /// What nobody will ask for any more: whoever comes later begins with the next publisher.
+    fn clear_unless_viewed(&mut self) {
+        if self.life != Life::Live && self.attached == 0 {
+            self.clear();
+        }
+    }
+
+    /// The oldest entry's number, or the next one's.
+    fn first(&self) -> u64 {
+        self.entries.front().map_or(self.next, |entry| entry.number)
+    }
+
+    fn entry(&self, number: u64) -> Option<&Arc<Entry>> {
+        let index = number.checked_sub(self.first())?;
+        self.entries.get(usize::try_from(index).ok()?)
+    }
+
+    /// The newest entry that a viewer can begin with: one of the tracks in force.
+    fn newest_join(&self) -> Option<u64> {
+        let (number, _) = self.joins.back()?;
+        let (join, last) = (self.entry(*number)?, self.entries.back()?);
+        Arc::ptr_eq(&join.setup, &last.setup).then_some(*number)
+    }
+
+    fn bytes(&self, made: u64) -> u64 {
+        let Some(oldest) = self.entries.front() else { return made };
+        let read = self.heard.total.saturating_sub(oldest.mark).saturating_add(READ_BUFFER_BYTES);
+        read.saturating_add(made)
+    }
+}
+
+/// A poisoned lock is still a whole value here: nothing under these locks is left half done by a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

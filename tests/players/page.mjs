@@ -1,0 +1,159 @@
+// Opens the server's own page in headless Chromium, plays a stream with everything that the page offers, and prints what
+// happened as one line of JSON.
+//
+//   node page.mjs ORIGIN APP/STREAM SECONDS SCREENSHOT_PREFIX
+//
+// Each choice is opened by its address, as a link would, and watched for SECONDS from the first moving picture. Then one page
+// goes through all choices with its list, and is reloaded on the last one.
+import { launch } from './chromium.mjs';
+
+const [origin, stream, secondsText, screenshots] = process.argv.slice(2);
+const seconds = Number(secondsText);
+if (!origin || !stream || !(seconds > 0) || !screenshots) {
+  console.error('usage: node page.mjs ORIGIN APP/STREAM SECONDS SCREENSHOT_PREFIX');
+  process.exit(2);
+}
+
+// A player that has not shown a moving picture by then will not: hls.js gives up at 20 s.
+const START_MS_MAX = 30_000;
+
+// What the page does by itself, such as listing the streams.
+const PAGE_MS_MAX = 10_000;
+
+// Without leave to start videos: the page's is muted, and must start all the same.
+const { context, page, close } = await launch({ viewport: { width: 1280, height: 900 } });
+
+const report = { fatal: [], embedded: [], streams: [], choices: [], switched: [], reloaded: null, framed: null, latency: '' };
+// What went wrong in the page since it was last asked for.
+let complaints = [];
+let requests = [];
+const taken = () => complaints.splice(0);
+
+try {
+  // Told by the browser itself, whether or not the page's code catches the error.
+  await context.addInitScript(() => {
+    addEventListener('securitypolicyviolation', (event) => {
+      console.error(`CSP: ${event.effectiveDirective} ${event.blockedURI}`);
+    });
+  });
+  page.on('console', (message) => message.type() === 'error' && complaints.push(`${message.text()} ${message.location().url}`));
+  page.on('pageerror', (error) => complaints.push(`page error: ${error.message}`));
+  page.on('request', (request) => requests.push(request.url()));
+
+  await page.goto(`${origin}/#${stream}`);
+  await page.locator('#with').waitFor({ timeout: PAGE_MS_MAX });
+  report.embedded = (await page.locator('html').getAttribute('data-players')).split(' ').filter(Boolean);
+  report.streams = await page.locator('#streams a').evaluateAll((links) => links.map((link) => link.innerText));
+  const labels = await page.locator('#choice option').allInnerTexts();
+  const addresses = [];
+  for (const label of labels) {
+    await page.getByLabel('Play as').selectOption({ label });
+    addresses.push({ label, address: page.url() });
+  }
+
+  for (const { label, address } of addresses) {
+    // Not from this page to this page: that would be a jump to a fragment.
+    await page.goto('about:blank');
+    taken();
+    requests = [];
+    await page.goto(address);
+    const choice = { label, address, ...await watched(seconds) };
+    choice.shown = await shown();
+    choice.scripts = [...new Set(requests.filter((url) => url.startsWith(`${origin}/assets/`)).map((url) => url.split('/').pop()))];
+    choice.manifests = [...new Set(requests.map((url) => url.split('/').pop()).filter((name) => /^[a-z]+\.(m3u8|mpd|mp4)$/.test(name)))];
+    choice.foreign = requests.filter((url) => !url.startsWith(`${origin}/`) && !/^(blob|data):/.test(url));
+    choice.complaints = taken();
+    await page.screenshot({ path: `${screenshots}-${report.choices.length}.png` }).catch(() => {});
+    report.choices.push(choice);
+  }
+
+  // By keyboard, one after the other, in one page.
+  await page.goto('about:blank');
+  await page.goto(`${origin}/`);
+  await page.locator('#with').waitFor({ timeout: PAGE_MS_MAX });
+  for (const [index, label] of labels.entries()) {
+    await page.getByLabel('Play as').focus();
+    if (index > 0) {
+      // The picture of the player before must not pass for the new one's.
+      await page.evaluate(() => {
+        window.emptied = false;
+        document.getElementById('video').addEventListener('emptied', () => { window.emptied = true; }, { once: true });
+      });
+      await page.keyboard.press('ArrowDown');
+      await page.waitForFunction(() => window.emptied, null, { timeout: PAGE_MS_MAX });
+    }
+    report.switched.push({ label, ...await watched(2), shown: await shown(), complaints: taken() });
+  }
+  await page.reload();
+  report.reloaded = { ...await watched(2), shown: await shown(), complaints: taken() };
+  // In a frame of another page there is the player and nothing else.
+  await page.goto('about:blank');
+  await page.goto(`${origin}/embed/${stream}`);
+  report.framed = { ...await watched(2), shown: await shown(), complaints: taken() };
+  report.framed.surroundings = await page.locator('header, .caption, .streams, .lines').evaluateAll(
+    (all) => all.filter((one) => one.checkVisibility()).length);
+  await page.goto(`${origin}/#${stream}`);
+  // What the server says of the publisher's media, once it has measured it.
+  await page.locator('#latency').waitFor({ timeout: 2 * PAGE_MS_MAX });
+  report.latency = await page.locator('#latency').innerText();
+} catch (error) {
+  report.fatal.push(`runner: ${error.message}`, ...taken());
+  await page?.screenshot({ path: `${screenshots}-failed.png` }).catch(() => {});
+} finally {
+  await close();
+}
+console.log(JSON.stringify(report));
+
+// The choice that the page's list shows, and what the page says about it.
+function shown() {
+  return page.evaluate(() => ({
+    choice: document.getElementById('choice').selectedOptions[0]?.textContent ?? null,
+    notice: document.getElementById('notice').textContent,
+    hint: document.getElementById('hint').textContent,
+  }));
+}
+
+// Waits for a moving picture and watches it; says how far its clock ran and how many different pictures were seen.
+async function watched(seconds) {
+  return page.evaluate(async ({ seconds, start_ms_max }) => {
+    const video = document.getElementById('video');
+    const canvas = document.createElement('canvas');
+    canvas.width = 160;
+    canvas.height = 90;
+    const pixels = canvas.getContext('2d', { willReadFrequently: true });
+    const picture = () => {
+      pixels.drawImage(video, 0, 0, canvas.width, canvas.height);
+      const data = pixels.getImageData(0, 0, canvas.width, canvas.height).data;
+      let hash = 2166136261;
+      for (let i = 0; i < data.length; i += 1) hash = Math.imul(hash ^ data[i], 16777619);
+      return hash;
+    };
+    const began = performance.now();
+    const pause = () => new Promise((resolve) => setTimeout(resolve, 200));
+    const report = { start_ms: null, played_seconds: 0, pictures: 0, behind_seconds: null };
+    let before = video.currentTime;
+    for (;;) {
+      await pause();
+      if (performance.now() - began > start_ms_max) return report;
+      const now = video.currentTime;
+      if (video.readyState >= 2 && !video.paused && now > before && before > 0 && now - before < 1) break;
+      before = now;
+    }
+    report.start_ms = Math.round(performance.now() - began);
+    const first = video.currentTime;
+    const seen = new Set();
+    const behind = [];
+    const until = performance.now() + seconds * 1000;
+    while (performance.now() < until) {
+      await pause();
+      seen.add(picture());
+      // What the player has and does not yet show.
+      if (video.buffered.length) behind.push(video.buffered.end(video.buffered.length - 1) - video.currentTime);
+      // Forward only: a player that went back to where it was has not played.
+      report.played_seconds = Math.max(report.played_seconds, video.currentTime - first);
+    }
+    report.pictures = seen.size;
+    report.behind_seconds = behind.sort((a, b) => a - b)[behind.length >> 1] ?? null;
+    return report;
+  }, { seconds, start_ms_max: START_MS_MAX });
+}

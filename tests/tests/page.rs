@@ -1,0 +1,195 @@
+//! The server's own page in a real browser: it lists the stream, and whatever it offers to play the stream with does play it,
+//! under the page's own Content-Security-Policy and with nothing to complain about.
+#![allow(clippy::print_stdout, reason = "a failing test shows its figures")]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use headwater_tests::process::Process;
+use headwater_tests::{Headwater, Scratch, media, publish};
+use serde_json::Value;
+
+/// Of moving picture, for each choice.
+const SECONDS: u32 = 6;
+
+/// Ten choices, each opened and then switched to, each of which may need 30 s to fail.
+const BOUND: Duration = Duration::from_secs(540);
+
+/// Seconds that the page's own player may have and not show, the median: it wants a quarter, a busy machine gets as much again.
+const BEHIND_MAX: f64 = 0.5;
+
+/// The browser's own player; Chromium has had one since version 142.
+const OWN: &str = "this browser";
+
+/// A choice of the page: what it is called, whose script it needs, the manifest that it plays.
+struct Choice {
+    label: &'static str,
+    file: Option<&'static str>,
+    query: &'static str,
+    manifest: &'static str,
+}
+
+const CHOICES: &[Choice] = &[
+    Choice {
+        label: "HLS (TS) · hls.js",
+        file: Some("hls.js"),
+        query: "?player=hls.js&format=hls",
+        manifest: "index.m3u8",
+    },
+    Choice {
+        label: "HLS (CMAF) · hls.js",
+        file: Some("hls.js"),
+        query: "?player=hls.js&format=llhls",
+        manifest: "llhls.m3u8",
+    },
+    Choice {
+        label: "DASH · dash.js",
+        file: Some("dash.js"),
+        query: "?player=dash.js&format=dash",
+        manifest: "manifest.mpd",
+    },
+    Choice {
+        label: "DASH (low latency) · dash.js",
+        file: Some("dash.js"),
+        query: "?player=dash.js&format=lldash",
+        manifest: "ll.mpd",
+    },
+    Choice {
+        label: "DASH · shaka",
+        file: Some("shaka.js"),
+        query: "?player=shaka&format=dash",
+        manifest: "manifest.mpd",
+    },
+    Choice {
+        label: "DASH (low latency) · shaka",
+        file: Some("shaka.js"),
+        query: "?player=shaka&format=lldash",
+        manifest: "ll.mpd",
+    },
+    Choice {
+        label: "HLS (CMAF) · shaka",
+        file: Some("shaka.js"),
+        query: "?player=shaka&format=llhls",
+        manifest: "llhls.m3u8",
+    },
+    Choice {
+        label: "MP4 · built-in", file: None, query: "?player=built-in&format=mp4", manifest: "cam.mp4"
+    },
+    Choice {
+        label: "HLS (TS) · this browser",
+        file: None,
+        query: "?player=browser&format=hls",
+        manifest: "index.m3u8",
+    },
+    Choice {
+        label: "HLS (CMAF) · this browser",
+        file: None,
+        query: "?player=browser&format=llhls",
+        manifest: "llhls.m3u8",
+    },
+];
+
+/// The npm package that each file comes from.
+const PACKAGES: &[(&str, &str)] =
+    &[("hls.js", "hls.js"), ("dash.js", "dashjs"), ("shaka.js", "shaka-player")];
+
+#[test]
+fn everything_that_the_page_offers_plays() {
+    let scratch = Scratch::new("page");
+    let server = Headwater::start(&scratch);
+    // Longer than the test may take.
+    let _publisher = publish::ffmpeg(&scratch, "publisher", &media::clip(), 40, &server.publish_url("cam"));
+    server.wait_until_playable("cam", Duration::from_secs(30));
+
+    let report = run(&scratch, &server, "live/cam");
+    assert_eq!(texts(&report["fatal"]), Vec::<String>::new(), "{report:#}");
+    let streams = texts(&report["streams"]);
+    assert_eq!(streams.len(), 1, "{streams:?}");
+    assert!(streams[0].starts_with("live/cam\nlive 854×480 · 30 fps"), "{streams:?}");
+
+    let embedded = texts(&report["embedded"]);
+    if std::env::var_os("TEST_HEADWATER").is_none() {
+        assert_eq!(embedded, installed(), "what npm has fetched is in the binary");
+    }
+    let expected: Vec<&Choice> = CHOICES
+        .iter()
+        .filter(|choice| choice.file.is_none_or(|file| embedded.iter().any(|own| own == file)))
+        .collect();
+    let labels: Vec<&str> = expected.iter().map(|choice| choice.label).collect();
+
+    let opened = report["choices"].as_array().expect("a list");
+    assert_eq!(opened.iter().map(|one| text(&one["label"])).collect::<Vec<_>>(), labels);
+    for (choice, one) in expected.iter().zip(opened) {
+        assert_played(choice, one, SECONDS);
+        assert_eq!(text(&one["address"]), server.http_url(&format!("/{}#live/cam", choice.query)));
+        let mut scripts = vec!["live.js", "page.css", "page.js", "players.js"];
+        scripts.extend(choice.file);
+        scripts.sort_unstable();
+        let mut asked = texts(&one["scripts"]);
+        asked.sort_unstable();
+        assert_eq!(asked, scripts, "{}: no script of another player", choice.label);
+        assert_eq!(texts(&one["foreign"]), Vec::<String>::new(), "{}: other origins", choice.label);
+        if choice.label.ends_with("built-in") {
+            let behind = one["behind_seconds"].as_f64().unwrap_or(f64::INFINITY);
+            println!("{}: {behind:.3} s behind what it has", choice.label);
+            assert!(behind < BEHIND_MAX, "{}: {one:#}", choice.label);
+        }
+        let manifests = texts(&one["manifests"]);
+        assert!(manifests.iter().any(|manifest| manifest == choice.manifest), "{}: {one:#}", choice.label);
+    }
+
+    let switched = report["switched"].as_array().expect("a list");
+    assert_eq!(switched.iter().map(|one| text(&one["label"])).collect::<Vec<_>>(), labels);
+    for (choice, one) in expected.iter().zip(switched) {
+        assert_played(choice, one, 2);
+    }
+    let last = expected.last().expect("the browser plays HLS by itself");
+    assert!(last.label.ends_with(OWN));
+    assert_played(last, &report["reloaded"], 2);
+    assert_played(expected.first().expect("a choice"), &report["framed"], 2);
+    assert_eq!(report["framed"]["surroundings"], 0, "{:#}", report["framed"]);
+    let latency = text(&report["latency"]);
+    assert!(latency.starts_with("HLS and DASH: about 6"), "{latency}");
+}
+
+/// The picture moved for `seconds` with the choice that was made, and nobody complained.
+fn assert_played(choice: &Choice, one: &Value, seconds: u32) {
+    let name = choice.label;
+    assert_eq!(texts(&one["complaints"]), Vec::<String>::new(), "{name}: {one:#}");
+    let said = ["choice", "notice", "hint"].map(|field| text(&one["shown"][field]));
+    assert_eq!(said, [name, "", ""], "{one:#}");
+    // Players catch up or fall back a little after their start; five looks a second, of which a busy machine may miss some.
+    let played = one["played_seconds"].as_f64().unwrap_or_default();
+    assert!(played >= f64::from(seconds) - 1.0, "{name}: {one:#}");
+    let pictures = one["pictures"].as_u64().unwrap_or_default();
+    assert!(pictures >= u64::from(seconds) * 2, "{name}: {one:#}");
+}
+
+fn run(scratch: &Scratch, server: &Headwater, stream: &str) -> Value {
+    let mut node = Command::new("node");
+    node.arg(headwater_tests::root().join("tests/players/page.mjs"));
+    node.args([&server.http_url(""), stream, &SECONDS.to_string()]).arg(scratch.join("page"));
+    let output = scratch.join("page.json");
+    let file = std::fs::File::create(&output).expect("a file in the test's folder");
+    let mut process = Process::start_piped("browser", node, scratch, Stdio::from(file));
+    let status = process.wait(BOUND);
+    assert!(status.success(), "{status}: {}", process.log());
+    let report = std::fs::read_to_string(&output).expect("the runner's report");
+    serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"))
+}
+
+/// The players whose packages are where the build looks for them.
+fn installed() -> Vec<&'static str> {
+    let packages = headwater_tests::root().join("crates/origin/web/node_modules");
+    let is_there = |package: &str| Path::new(&packages).join(package).is_dir();
+    PACKAGES.iter().filter(|(_, package)| is_there(package)).map(|(file, _)| *file).collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().map(|one| text(one).to_owned()).collect()
+}
