@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use headwater_media::{Timescale, WallTime};
 
-use super::check::{Checker, FINDINGS_MAX, Finding, MpdText, PeriodText, RepresentationText, Severity};
+use super::check::{Checker, Finding, MpdText, PeriodText, RepresentationText, Severity};
 use super::{
     AdaptationSet, Audio, Media, Mpd, Period, Representation, SegmentTemplate, Segments, TimelineSegment,
     Video,
 };
+use crate::findings::are_bounded;
 
 /// Texts of one sequence; more only repeat what two can show.
 const TEXTS_MAX: usize = 4;
@@ -44,7 +45,7 @@ fn observe(texts: &[&str]) -> Vec<Finding> {
     for text in texts {
         let received_at = Some(WallTime::from_unix_millis(1_769_860_800_000));
         let found = checker.observe(text, received_at);
-        assert!(found.len() <= FINDINGS_MAX + 1, "{} findings", found.len());
+        assert!(are_bounded(&found), "{} findings", found.len());
         for finding in &found {
             assert!(!finding.message.contains(['\n', '\r']), "{:?} is not one line", finding.message);
             assert!(finding.message.len() <= MESSAGE_BYTES_MAX, "{:?} is long", finding.message);

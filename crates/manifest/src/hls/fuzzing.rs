@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use headwater_media::{MediaTime, Timescale, WallTime};
 
-use super::check::{Checker, FINDINGS_MAX, compare_renditions, compare_reports};
+use super::check::{Checker, compare_renditions, compare_reports};
 use super::text::{micros_beyond, micros_nearest};
 use super::{
     Edge, Hint, LowLatency, MediaPlaylist, MergeError, Part, RenditionReport, Segment, SegmentNames, Uri,
     Version, merge_delta, skippable,
 };
+use crate::findings::are_bounded;
 
 /// Segments of a stream; most that one input makes.
 const SEGMENTS_MAX: usize = 48;
@@ -118,9 +119,9 @@ fn damage(full: &str, update: &str, bytes: &mut impl Iterator<Item = u8>) {
     };
     let mut checker = Checker::new(URIS[0]);
     for text in [damaged(full), full.to_owned(), damaged(full)] {
-        assert!(checker.observe(&text, 0).len() <= FINDINGS_MAX + 1);
+        assert!(are_bounded(&checker.observe(&text, 0)));
         let update = damaged(update);
-        assert!(checker.observe_delta(&update, 0).len() <= FINDINGS_MAX + 1);
+        assert!(are_bounded(&checker.observe_delta(&update, 0)));
         if let Ok(merged) = merge_delta(&text, &update) {
             assert!(merged.len() <= text.len() + update.len() + 1, "nothing comes from nowhere");
         }

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 
 use headwater_media::WallTime;
 
-pub use crate::findings::{FINDINGS_MAX, Finding, Severity, excerpt};
+pub use crate::findings::{FINDINGS_PER_RULE_MAX, Finding, Severity, excerpt};
 pub use model::{
     AdaptationSetText, MpdText, PeriodText, RepresentationText, RunText, SegmentTemplateText, TimelineText,
 };
@@ -60,7 +60,7 @@ impl Checker {
 
     /// Checks `text` against the rules and against the version before it. With `received_at`, the wall clock when the
     /// answer was there, every segment announced must be available by then, up to [`AVAILABILITY_TOLERANCE_US`].
-    /// Returns what has not been reported before, at most [`FINDINGS_MAX`] and a line about the rest.
+    /// Returns what has not been reported before, at most [`FINDINGS_PER_RULE_MAX`] of each rule and a line about the rest.
     pub fn observe(&mut self, text: &str, received_at: Option<WallTime>) -> Vec<Finding> {
         let mut findings = Findings::default();
         if text.len() > MPD_BYTES_MAX {
@@ -77,7 +77,7 @@ impl Checker {
                 }
             }
         }
-        self.reported.unreported(findings, "dash 8.1")
+        self.reported.unreported(findings)
     }
 
     fn observe_mpd(

@@ -18,7 +18,7 @@ mod updates;
 
 use std::collections::HashSet;
 
-pub use crate::findings::{EXCERPT_CHARS_MAX, FINDINGS_MAX, Finding, Severity, excerpt};
+pub use crate::findings::{EXCERPT_CHARS_MAX, FINDINGS_PER_RULE_MAX, Finding, Severity, excerpt};
 pub use delta::{MergeError, merge_delta};
 pub use low_latency::{HintText, PartText, ReportText};
 pub use media::{MediaText, SegmentText};
@@ -99,11 +99,12 @@ impl Checker {
     }
 
     /// Checks `text`, received at `received_at_ms` on any clock that does not go back, against the rules and against
-    /// the version before it. Returns what has not been reported before, at most [`FINDINGS_MAX`].
+    /// the version before it. Returns what has not been reported before, at most [`FINDINGS_PER_RULE_MAX`] of
+    /// each rule and a line about the rest.
     pub fn observe(&mut self, text: &str, received_at_ms: i64) -> Vec<Finding> {
         let mut findings = Findings::default();
         self.observe_sized(text, received_at_ms, &mut findings);
-        self.reported.unreported(findings, "hls 1")
+        self.reported.unreported(findings)
     }
 
     /// [`Checker::observe`] of the answer to a request with `_HLS_skip=YES`: a delta update is applied to the version
@@ -123,7 +124,7 @@ impl Checker {
                 Err(error) => findings.error("hls 6.2", error.to_string()),
             }
         }
-        self.reported.unreported(findings, "hls 1")
+        self.reported.unreported(findings)
     }
 
     /// What a delta update may leave out, and when there may be one (H 6.2.5.1).
