@@ -46,6 +46,25 @@ const VLC_AT_START: &[&str] = &["buffer deadlock prevented"];
 /// each picture that it shows late by that.
 static MACHINE: RwLock<()> = RwLock::new(());
 
+/// Set by `cargo xtask test` for tests that are judged again because they failed on a machine that others used as well.
+const ALONE: &str = "HEADWATER_TESTS_ALONE";
+
+/// Runs players at the same time, or one behind the other when a test is judged again.
+///
+/// # Panics
+/// When one of them does.
+pub fn side_by_side<const N: usize>(players: [&(dyn Fn() + Sync); N]) {
+    if std::env::var_os(ALONE).is_some() {
+        players.iter().for_each(|player| player());
+        return;
+    }
+    std::thread::scope(|scope| {
+        for player in players {
+            scope.spawn(player);
+        }
+    });
+}
+
 /// What a player did.
 #[derive(Debug, Default, Clone)]
 pub struct Playback {

@@ -89,6 +89,19 @@ impl Headwater {
     pub fn restart(&mut self, scratch: &Scratch) {
         let status = self.process.stop();
         assert!(status.success(), "{status}: {}", self.process.log());
+        self.start_again(scratch);
+    }
+
+    /// Ends the server in the middle of whatever it does and starts it with the same configuration, on the same ports.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn crash(&mut self, scratch: &Scratch) {
+        let _ = self.process.kill();
+        self.start_again(scratch);
+    }
+
+    fn start_again(&mut self, scratch: &Scratch) {
         std::fs::copy(scratch.join("headwater.log"), scratch.join("headwater-before.log"))
             .expect("its log is kept");
         self.process = Self::serve(&scratch.join("headwater.toml"), scratch);

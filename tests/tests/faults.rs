@@ -185,9 +185,15 @@ fn scene(scratch: &Scratch, open: &[Open]) -> (Vec<Watched>, Vec<Fault>) {
     drop(paced);
     let Scene { server, .. } = &mut scene;
     server.restart(scratch);
-    let _publisher = publish::ffmpeg(scratch, "after-restart", &small, 9, &url);
+    let mut publisher = publish::ffmpeg(scratch, "after-restart", &small, 9, &url);
     wait_for("the session", CONNECT, || (!server.streams()[0].is_null()).then_some(()));
     scene.recover("the server restarts");
+
+    scene.server.crash(scratch);
+    publisher.wait(CONNECT);
+    let _publisher = publish::ffmpeg(scratch, "after-crash", &small, 9, &url);
+    wait_for("the session", CONNECT, || (!scene.server.streams()[0].is_null()).then_some(()));
+    scene.recover("the server crashes");
 
     let mut players: Vec<Watched> = browsers.map(watch::Browsers::end).unwrap_or_default();
     players.extend(others.into_iter().map(watch::Player::end));

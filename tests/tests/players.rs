@@ -25,14 +25,14 @@ fn every_player_plays_headwater() {
     let url = url.as_str();
     let asked = f64::from(SECONDS);
     // More of them at a time would fight for two cores; VLC waits until it is alone.
-    std::thread::scope(|scope| {
-        scope.spawn(|| play::hls_js(&scratch, "hls.js", url, SECONDS).assert_smooth(asked, FPS));
-        scope.spawn(|| play::ffmpeg(&scratch, "ffmpeg", url, SECONDS).assert_smooth(asked, FPS));
-    });
-    std::thread::scope(|scope| {
-        scope.spawn(|| play::gstreamer(&scratch, "gstreamer", url, SECONDS).assert_smooth(asked, FPS));
-        scope.spawn(|| play::chromium_native(&scratch, "chromium", url, SECONDS).assert_smooth(asked, FPS));
-    });
+    play::side_by_side([
+        &|| play::hls_js(&scratch, "hls.js", url, SECONDS).assert_smooth(asked, FPS),
+        &|| play::ffmpeg(&scratch, "ffmpeg", url, SECONDS).assert_smooth(asked, FPS),
+    ]);
+    play::side_by_side([
+        &|| play::gstreamer(&scratch, "gstreamer", url, SECONDS).assert_smooth(asked, FPS),
+        &|| play::chromium_native(&scratch, "chromium", url, SECONDS).assert_smooth(asked, FPS),
+    ]);
     play::vlc(&scratch, "vlc", url, SECONDS).assert_smooth(asked, FPS);
 }
 
@@ -43,13 +43,13 @@ fn every_player_plays_the_reference() {
     let url = reference.url();
     // Short: this proves the equipment, not us.
     let seconds = 6;
-    std::thread::scope(|scope| {
-        scope.spawn(|| play::hls_js(&scratch, "hls.js", url, seconds).assert_smooth(6.0, FPS));
-        scope.spawn(|| play::chromium_native(&scratch, "chromium", url, seconds).assert_smooth(6.0, FPS));
-        scope.spawn(|| play::vlc(&scratch, "vlc", url, seconds).assert_smooth(6.0, FPS));
-        scope.spawn(|| play::gstreamer(&scratch, "gstreamer", url, seconds).assert_smooth(6.0, FPS));
-        scope.spawn(|| play::ffmpeg(&scratch, "ffmpeg", url, seconds).assert_smooth(6.0, FPS));
-    });
+    play::side_by_side([
+        &|| play::hls_js(&scratch, "hls.js", url, seconds).assert_smooth(6.0, FPS),
+        &|| play::chromium_native(&scratch, "chromium", url, seconds).assert_smooth(6.0, FPS),
+        &|| play::vlc(&scratch, "vlc", url, seconds).assert_smooth(6.0, FPS),
+        &|| play::gstreamer(&scratch, "gstreamer", url, seconds).assert_smooth(6.0, FPS),
+        &|| play::ffmpeg(&scratch, "ffmpeg", url, seconds).assert_smooth(6.0, FPS),
+    ]);
 }
 
 #[test]

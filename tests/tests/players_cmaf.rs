@@ -34,19 +34,19 @@ fn every_player(scratch: &Scratch, server: &Headwater, seconds: u32) {
     let dash = server.http_url("/live/cam/manifest.mpd");
     let (hls, dash) = (hls.as_str(), dash.as_str());
     let asked = f64::from(seconds);
-    std::thread::scope(|scope| {
-        scope.spawn(|| play::hls_js(scratch, "hls.js", hls, seconds).assert_smooth(asked, FPS));
-        scope.spawn(|| play::dash_js(scratch, "dash.js", dash, seconds).assert_smooth(asked, FPS));
-    });
-    std::thread::scope(|scope| {
-        scope.spawn(|| play::shaka(scratch, "shaka-hls", hls, seconds).assert_smooth(asked, FPS));
-        scope.spawn(|| play::shaka(scratch, "shaka-dash", dash, seconds).assert_smooth(asked, FPS));
-    });
-    std::thread::scope(|scope| {
-        scope.spawn(|| play::chromium_native(scratch, "chromium", hls, seconds).assert_smooth(asked, FPS));
-        scope.spawn(|| play::gstreamer(scratch, "gstreamer", hls, seconds).assert_smooth(asked, FPS));
-        scope.spawn(|| play::ffmpeg(scratch, "ffmpeg", hls, seconds).assert_smooth(asked, FPS));
-    });
+    play::side_by_side([
+        &|| play::hls_js(scratch, "hls.js", hls, seconds).assert_smooth(asked, FPS),
+        &|| play::dash_js(scratch, "dash.js", dash, seconds).assert_smooth(asked, FPS),
+    ]);
+    play::side_by_side([
+        &|| play::shaka(scratch, "shaka-hls", hls, seconds).assert_smooth(asked, FPS),
+        &|| play::shaka(scratch, "shaka-dash", dash, seconds).assert_smooth(asked, FPS),
+    ]);
+    play::side_by_side([
+        &|| play::chromium_native(scratch, "chromium", hls, seconds).assert_smooth(asked, FPS),
+        &|| play::gstreamer(scratch, "gstreamer", hls, seconds).assert_smooth(asked, FPS),
+        &|| play::ffmpeg(scratch, "ffmpeg", hls, seconds).assert_smooth(asked, FPS),
+    ]);
     play::vlc(scratch, "vlc-hls", hls, seconds).assert_smooth(asked, FPS);
     play::vlc(scratch, "vlc-dash", dash, seconds).assert_smooth(asked, FPS);
 }

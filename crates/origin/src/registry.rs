@@ -26,7 +26,7 @@ use crate::events::{Events, Kind};
 use crate::health::{Finding, Health, Measured, Observer, Wanted};
 use crate::metrics::Metrics;
 use crate::published::Published;
-use crate::state::{Numbers, StateDir};
+use crate::state::{Numbers, Progress, StateDir};
 use takeover::{Displaced, Verdict};
 
 pub use info::{AudioInfo, CountersInfo, PublisherInfo, RepairsInfo, StreamInfo, VideoInfo};
@@ -159,6 +159,10 @@ pub struct Seated {
     cause: Cause,
     /// EXT-X-DISCONTINUITY-SEQUENCE as it was last looked at.
     discontinuity_sequence: u64,
+    /// Where its numbers are noted; `None` without a `state_dir`, or where that is not possible.
+    progress: Option<Progress>,
+    /// What is stored may point to notes that are not made any more.
+    notes_end: bool,
     observer: Observer,
 }
 
@@ -285,7 +289,8 @@ impl Registry {
             let numbers = seat.packager.as_ref().map(Packager::numbers);
             let open = stream.current().snapshot.state != State::Ended;
             if let Some((media_sequence, discontinuity_sequence)) = numbers {
-                self.store(&stream, Numbers { media_sequence, discontinuity_sequence, open });
+                let exact = Numbers { media_sequence, discontinuity_sequence, open, ahead: false };
+                self.store(&stream, exact);
             }
         }
     }
@@ -395,6 +400,7 @@ impl Registry {
         (seat.dismissed, seat.health) = (None, None);
         let evict = Arc::clone(&seat.evict);
         drop(seat);
+        let progress = self.state.as_ref().and_then(|state| state.progress(&stream.app, &stream.name));
         let (_, discontinuity_sequence) = packager.numbers();
         packager.begin_session(self.clocks.read());
         if let Some(ring) = &stream.continuous {
@@ -407,6 +413,8 @@ impl Registry {
             evict,
             cause: Cause::Lost,
             discontinuity_sequence,
+            notes_end: self.state.is_some() && progress.is_none(),
+            progress,
             observer: Observer::default(),
         }))
     }
@@ -494,7 +502,8 @@ impl Registry {
         tracing::info!(app = stream.app, stream = stream.name, "stream ended");
         news::tell(&self.events, stream, &before.snapshot, &snapshot);
         seat.stored = media_sequence;
-        self.store(stream, Numbers { media_sequence, discontinuity_sequence, open: false });
+        let exact = Numbers { media_sequence, discontinuity_sequence, open: false, ahead: false };
+        self.store(stream, exact);
         Some(kept)
     }
 
@@ -796,8 +805,20 @@ impl Seated {
         if is_squeezed {
             self.registry.over_budget(&self.stream);
         }
-        if let Some(media_sequence) = reserve {
-            let numbers = Numbers { media_sequence, discontinuity_sequence, open: true };
+        // Of the segment under construction parts are out: a successor begins behind it.
+        let noted = self
+            .progress
+            .as_mut()
+            .map(|progress| progress.note(next.saturating_add(1), discontinuity_sequence));
+        if let Some(Err(error)) = noted {
+            let Stream { app, name, .. } = &*self.stream;
+            tracing::warn!(app, stream = name, %error, "numbers can't be noted in state_dir; a crash will skip some");
+            (self.progress, self.notes_end) = (None, true);
+        }
+        if reserve.is_some() || std::mem::take(&mut self.notes_end) {
+            let media_sequence = reserve.unwrap_or_else(|| lock(&self.stream.seat).stored);
+            let ahead = self.progress.is_some();
+            let numbers = Numbers { media_sequence, discontinuity_sequence, open: true, ahead };
             self.registry.store(&self.stream, numbers);
         }
         if let Some(snapshot) = packager.poll_snapshot(wall) {

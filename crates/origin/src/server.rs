@@ -96,7 +96,9 @@ async fn serve(
         }
     }
 
-    // Readiness goes and publishers leave first, then playback drains; the API answers to the end.
+    // Readiness goes and publishers leave first, then players fetch the last of what was published, then playback drains; the API
+    // answers to the end.
+    let watching = Arc::clone(&http_context);
     let (stop_ingest, ingest_stopped) = watch::channel(false);
     let (stop_playback, playback_stopped) = watch::channel(false);
     let mut running = Running {
@@ -129,6 +131,9 @@ async fn serve(
     }
     let _ = ingest.await;
     registry.store_all();
+    if !watching.is_unused() {
+        tokio::time::sleep(config.http.shutdown_delay).await;
+    }
     let _ = stop_playback.send(true);
     let _ = playback.await;
     event_outputs.finish().await;

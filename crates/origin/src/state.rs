@@ -1,10 +1,13 @@
 //! What survives a restart in `state_dir`: every stream's numbers and the generated publish key.
 //!
 //! Numbers are written ahead: the file names a number that no segment has reached yet, so that a crash can never lead to a
-//! name that was used before (DESIGN 5, "Immutable names"). A normal end writes the exact ones.
+//! name that was used before (DESIGN 5, "Immutable names"). A normal end writes the exact ones. Beside that file, which reaches
+//! the disk, every segment notes its number in one that need not: unless the system itself went down, a successor goes on where
+//! the process stopped. Players bear that better: hls.js 1.7 takes every number that was skipped for a target duration of
+//! media, looks for it that far ahead, and stands still there.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,55 @@ pub struct Numbers {
     /// The programme had not ended: its publisher is expected back.
     #[serde(default)]
     pub open: bool,
+    /// These are ahead of use, and a [`Progress`] knows the exact ones.
+    #[serde(default)]
+    pub ahead: bool,
+}
+
+/// What a [`Progress`] file says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Noted {
+    /// Of the running system when it was written: only as long as that runs is what was written surely what is read.
+    boot: String,
+    media_sequence: u64,
+    discontinuity_sequence: u64,
+}
+
+/// Bytes of a [`Progress`] file, filled up with spaces: each note covers the one before.
+const NOTE_BYTES: usize = 256;
+
+/// Where a stream notes its numbers with every segment, at the cost of one small write into the system's cache.
+#[derive(Debug)]
+pub struct Progress {
+    file: fs::File,
+    boot: String,
+    noted: Option<(u64, u64)>,
+}
+
+impl Progress {
+    /// Notes that the numbers below these are used.
+    ///
+    /// # Errors
+    /// The system's answer; what was noted before is then no longer true.
+    pub fn note(&mut self, media_sequence: u64, discontinuity_sequence: u64) -> io::Result<()> {
+        if self.noted == Some((media_sequence, discontinuity_sequence)) {
+            return Ok(());
+        }
+        let noted = Noted { boot: self.boot.clone(), media_sequence, discontinuity_sequence };
+        let mut text = serde_json::to_vec(&noted).map_err(io::Error::other)?;
+        text.resize(NOTE_BYTES.max(text.len()), b' ');
+        self.file.seek(io::SeekFrom::Start(0))?;
+        self.file.write_all(&text)?;
+        self.noted = Some((media_sequence, discontinuity_sequence));
+        Ok(())
+    }
+}
+
+/// What tells one run of the system from the next; `None` where the system does not say.
+fn boot() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let id = id.trim();
+    (!id.is_empty() && id.len() <= NOTE_BYTES / 4).then(|| id.to_owned())
 }
 
 /// A folder for state.
@@ -58,13 +110,37 @@ impl StateDir {
                 return None;
             }
         };
-        match serde_json::from_slice(&text) {
+        match serde_json::from_slice::<Numbers>(&text) {
+            Ok(numbers) if numbers.ahead => Some(self.noted(app, name).map_or(numbers, |noted| Numbers {
+                media_sequence: noted.media_sequence,
+                discontinuity_sequence: noted.discontinuity_sequence,
+                ..numbers
+            })),
             Ok(numbers) => Some(numbers),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "numbers are damaged; they start from the clock");
                 None
             }
         }
+    }
+
+    /// The numbers that a stream noted last, if the same system still runs.
+    fn noted(&self, app: &str, name: &str) -> Option<Noted> {
+        let text = fs::read(self.progress_path(app, name)).ok()?;
+        let noted: Noted = serde_json::from_slice(&text).ok()?;
+        (boot()? == noted.boot).then_some(noted)
+    }
+
+    /// Where a stream can note its numbers; `None` where the system can't say later whether it is still the same, or no file
+    /// can be written.
+    pub fn progress(&self, app: &str, name: &str) -> Option<Progress> {
+        let boot = boot()?;
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(self.progress_path(app, name)).ok()?;
+        Some(Progress { file, boot, noted: None })
     }
 
     /// App and name of every stream whose programme had not ended, `max` at most.
@@ -110,6 +186,10 @@ impl StateDir {
         self.path.join("streams").join(format!("{}%2f{name}.json", app.replace('/', "%2f")))
     }
 
+    fn progress_path(&self, app: &str, name: &str) -> PathBuf {
+        self.stream_path(app, name).with_extension("progress")
+    }
+
     /// Writes a file beside its place and moves it there, readable by its owner alone: one of them is a secret.
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut draft = path.as_os_str().to_owned();
@@ -146,7 +226,8 @@ mod tests {
     fn numbers_survive_and_names_do_not_meet() {
         let path = folder("numbers");
         let state = StateDir::open(&path).unwrap();
-        let one = Numbers { media_sequence: 1_790_000_123, discontinuity_sequence: 4, open: false };
+        let one =
+            Numbers { media_sequence: 1_790_000_123, discontinuity_sequence: 4, open: false, ahead: false };
         let two = Numbers { media_sequence: 7, open: true, ..one };
         state.store_numbers("live", "cam", one).unwrap();
         state.store_numbers("live/eu", "cam", two).unwrap();
@@ -161,6 +242,7 @@ mod tests {
             "live%2f...json",
             "live%2f%2fcam.json",
             "live%2fcam.json.new",
+            "live%2fcam.progress",
         ] {
             fs::write(path.join("streams").join(stranger), serde_json::to_vec(&two).unwrap()).unwrap();
         }
@@ -168,10 +250,43 @@ mod tests {
         assert!(again.open_streams(0).is_empty());
         fs::write(path.join("streams/live%2fcam.json"), r#"{"media_sequence":7,"discontinuity_sequence":1}"#)
             .unwrap();
-        let earlier = Numbers { media_sequence: 7, discontinuity_sequence: 1, open: false };
+        let earlier = Numbers { media_sequence: 7, discontinuity_sequence: 1, open: false, ahead: false };
         assert_eq!(again.numbers("live", "cam"), Some(earlier), "as an earlier version wrote it");
         fs::write(path.join("streams/live%2fcam.json"), "{").unwrap();
         assert_eq!(again.numbers("live", "cam"), None);
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn what_was_noted_counts_while_the_system_runs_and_the_numbers_are_ahead() {
+        let path = folder("progress");
+        let state = StateDir::open(&path).unwrap();
+        let mut progress = state.progress("live", "cam.1").expect("Linux tells its boot");
+        let ahead = Numbers { media_sequence: 164, discontinuity_sequence: 4, open: true, ahead: true };
+        state.store_numbers("live", "cam.1", ahead).unwrap();
+        assert_eq!(state.numbers("live", "cam.1"), Some(ahead), "nothing was noted");
+        for (media_sequence, discontinuity_sequence) in [(u64::MAX, u64::MAX), (101, 5), (101, 5)] {
+            progress.note(media_sequence, discontinuity_sequence).unwrap();
+            let noted = Numbers { media_sequence, discontinuity_sequence, ..ahead };
+            assert_eq!(StateDir::open(&path).unwrap().numbers("live", "cam.1"), Some(noted));
+        }
+        // The next life's first note replaces the last one's.
+        state.progress("live", "cam.1").unwrap().note(7, 7).unwrap();
+        assert_eq!(state.numbers("live", "cam.1").unwrap().media_sequence, 7);
+        assert_eq!(state.numbers("live", "cam"), None, "another stream");
+
+        let exact = Numbers { ahead: false, media_sequence: 103, ..ahead };
+        state.store_numbers("live", "cam.1", exact).unwrap();
+        assert_eq!(state.numbers("live", "cam.1"), Some(exact), "a normal end");
+
+        state.store_numbers("live", "cam.1", ahead).unwrap();
+        let file = state.progress_path("live", "cam.1");
+        let text = fs::read_to_string(&file).unwrap();
+        for other in [text.replace(&boot().unwrap(), "another"), text[..20].to_owned(), String::new()] {
+            fs::write(&file, other).unwrap();
+            assert_eq!(state.numbers("live", "cam.1"), Some(ahead), "another system, or damage");
+        }
+        assert_eq!(state.open_streams(9), [("live".to_owned(), "cam.1".to_owned())], "no stream by itself");
         fs::remove_dir_all(&path).unwrap();
     }
 

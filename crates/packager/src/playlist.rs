@@ -23,7 +23,7 @@ const AUDIO_URI: &str = "audio/media.m3u8";
 const TARGET_DURATIONS_IN_PARTS: u32 = 3;
 
 /// PART-HOLD-BACK in part targets (8216bis 4.4.3.8; Apple authoring 14.3 asks for three).
-const PARTS_HELD_BACK: u32 = 3;
+pub(crate) const PARTS_HELD_BACK: u32 = 3;
 
 /// HOLD-BACK and CAN-SKIP-UNTIL in target durations (8216bis 4.4.3.8).
 const TARGET_DURATIONS_HELD_BACK: u32 = 3;

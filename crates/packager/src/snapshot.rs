@@ -7,7 +7,9 @@ use bytes::Bytes;
 use headwater_cmaf::InitSegment;
 use headwater_media::{AudioConfig, MediaTime, TrackKind, VideoConfig, WallTime};
 
-use crate::{mpd, playlist};
+use crate::mpd;
+use crate::playlist::{self, PARTS_HELD_BACK};
+use crate::window::span;
 
 /// Where a stream is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -343,6 +345,21 @@ impl Cmaf {
             TrackKind::Video => self.video.as_ref(),
             TrackKind::Audio => self.audio.as_ref(),
         }
+    }
+
+    /// True while a playlist with parts would begin with the media after an interruption, of which nothing before is listed, and be
+    /// too short for a player that was at its edge. hls.js 1.7 stays a target duration further behind after a stall; a list that
+    /// is shorter makes it seek to where the list begins, a fraction of a microsecond before its first sound, and it stands still.
+    pub fn begins_too_short(&self) -> bool {
+        let Some(part_target) = self.part_target else { return false };
+        self.renditions().any(|rendition| {
+            let begins_anew = rendition.listed.first().is_some_and(|segment| segment.discontinuity);
+            let segments = rendition.listed.iter().map(|segment| segment.duration);
+            let parts = rendition.edge.iter().flat_map(|edge| edge.parts.iter().map(|part| part.duration));
+            let listed: Duration = segments.chain(parts).map(span).sum();
+            let target_duration = Duration::from_secs(u64::from(rendition.target_duration));
+            begins_anew && listed < target_duration + part_target * PARTS_HELD_BACK
+        })
     }
 
     /// True when every track of the newest period has a segment to list.

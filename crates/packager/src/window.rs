@@ -220,10 +220,11 @@ fn least_listed(target_duration: u32) -> Duration {
     Duration::from_secs(u64::from(target_duration) * TARGET_DURATIONS_LISTED_MIN)
 }
 
-/// A non-negative media span as a duration.
-/// A length of media as a duration.
+/// A length of media as a duration, in whole microseconds: never more than a playlist says of it.
 pub(crate) fn span(duration: MediaTime) -> Duration {
-    Duration::from_millis(duration.millis().max(0).unsigned_abs())
+    let hz = u64::from(duration.scale().hz());
+    let ticks = u64::try_from(duration.ticks()).unwrap_or(0);
+    Duration::from_micros(ticks.saturating_mul(1_000_000) / hz)
 }
 
 #[cfg(test)]
@@ -300,6 +301,19 @@ mod tests {
             push(&mut window, 2, false, index * 2);
         }
         assert_eq!(window.rendition(2).listed.len(), 3);
+    }
+
+    /// 2 s but for a tick of 90 kHz are not 2 s.
+    #[test]
+    fn a_microsecond_is_not_lost_in_three_target_durations() {
+        let mut window = window(1);
+        for index in 0..10_u64 {
+            let duration = MediaTime::new(180_000 - i64::from(index == 4), Timescale::new(90_000).unwrap());
+            push_lasting(&mut window, duration, false, index * 2);
+            if (6..8).contains(&index) {
+                assert_eq!(window.rendition(2).listed.len(), if index == 6 { 4 } else { 3 }, "{index}");
+            }
+        }
     }
 
     #[test]

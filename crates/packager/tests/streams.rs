@@ -222,6 +222,45 @@ fn resumed_numbers_begin_with_a_discontinuity() {
     world.assert_clean();
 }
 
+/// hls.js, which may be as far behind as a target duration and its hold-back when it stood still, is not shown a list that is shorter.
+#[test]
+fn what_begins_after_an_interruption_is_long_enough_for_who_was_there() {
+    let tags = tags(clip("clip.flv"));
+    for resumed in [true, false] {
+        let numbering = Numbering { media_sequence: 42, discontinuity_sequence: 3, resumed };
+        let mut world = World::resumed(&Config::default(), numbering);
+        world.begin();
+        let mut seen = (false, false);
+        for until_ms in (0..6_000).step_by(100) {
+            let of_now = |tag: &&Tag| (until_ms..until_ms + 100).contains(&tag.timestamp_ms);
+            // `publish` counts from its own beginning.
+            world.now = Duration::ZERO;
+            world.publish(tags.iter().filter(of_now), 0);
+            let Some(cmaf) =
+                world.snapshot.as_ref().and_then(|s| s.cmaf.as_ref()).filter(|c| c.is_playable())
+            else {
+                continue;
+            };
+            let video = cmaf.video.as_ref().unwrap();
+            let listed = video.listed.iter().map(|segment| segment.duration.millis()).sum::<i64>();
+            let parts = video
+                .edge
+                .iter()
+                .flat_map(|edge| &edge.parts)
+                .map(|part| part.duration.millis())
+                .sum::<i64>();
+            // A target duration of 2 s and three parts of 0.2 s, of each track; sound has a frame more or less.
+            if cmaf.begins_too_short() {
+                assert!(resumed && listed + parts <= 2_600, "{listed} and {parts} ms");
+            } else {
+                assert!(!resumed || listed + parts >= 2_600, "{listed} and {parts} ms");
+            }
+            seen = (seen.0 || cmaf.begins_too_short(), seen.1 || !cmaf.begins_too_short());
+        }
+        assert_eq!(seen, (resumed, true));
+    }
+}
+
 #[test]
 fn a_packaging_that_is_off_costs_nothing() {
     let config = Config { hls: false, cmaf: false, ..Config::default() };

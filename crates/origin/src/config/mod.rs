@@ -145,6 +145,10 @@ pub struct Http {
     /// Scheme and host by which players reach this listener, e.g. `https://cdn.example.com`; empty: the scheme and the Host
     /// of each request. DASH's clock has to be an absolute URL.
     pub public_url: String,
+    /// How long players are answered as before once a shutdown has ended the publishers: the time to fetch what was published last.
+    /// A shutdown without anybody connected does not wait.
+    #[serde(deserialize_with = "duration_within::<0, 60_000, _>", serialize_with = "duration_out")]
+    pub shutdown_delay: Duration,
     /// How long a shutdown waits for running responses.
     #[serde(deserialize_with = "duration_within::<0, 600_000, _>", serialize_with = "duration_out")]
     pub drain_timeout: Duration,
@@ -403,6 +407,7 @@ impl Default for Http {
             response_timeout: Duration::from_secs(300),
             hold_timeout: Duration::from_secs(12),
             public_url: String::new(),
+            shutdown_delay: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(10),
         }
     }

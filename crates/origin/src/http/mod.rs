@@ -166,6 +166,11 @@ impl Context {
         }
     }
 
+    /// Nobody is connected.
+    pub fn is_unused(&self) -> bool {
+        self.connections.count() == 0
+    }
+
     /// Resolves once [`serve`] has ended.
     pub async fn drained(&self) {
         // The sender lives in `self`, so waiting can't fail.

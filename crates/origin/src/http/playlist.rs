@@ -141,9 +141,10 @@ fn is_playable(snapshot: &Snapshot, document: Document) -> bool {
         Document::TsMultivariant | Document::TsMedia => {
             snapshot.ts.as_ref().is_none_or(|ts| !ts.listed.is_empty())
         }
-        Document::CmafMultivariant | Document::CmafMedia(_) | Document::CmafDelta(_) | Document::Mpd => {
-            snapshot.cmaf.as_ref().is_none_or(Cmaf::is_playable)
+        Document::CmafMedia(_) | Document::CmafDelta(_) => {
+            snapshot.cmaf.as_ref().is_none_or(|cmaf| cmaf.is_playable() && !cmaf.begins_too_short())
         }
+        Document::CmafMultivariant | Document::Mpd => snapshot.cmaf.as_ref().is_none_or(Cmaf::is_playable),
         // What another Period is cut like is known with its first segment.
         Document::LowLatencyMpd => snapshot.cmaf.as_ref().is_none_or(|cmaf| {
             let is_unknown = |period: &Period| period.cadence == Cadence::Unknown;
