@@ -102,12 +102,13 @@ impl MediaTime {
         if self.scale == to {
             return self;
         }
-        let from_hz = i128::from(self.scale.hz());
-        let numerator = i128::from(self.ticks) * i128::from(to.hz());
-        let half = if numerator >= 0 { from_hz / 2 } else { -(from_hz / 2) };
-        let ticks = (numerator + half) / from_hz;
-        let clamped = ticks.clamp(-i128::from(TICKS_MAX), i128::from(TICKS_MAX));
-        MediaTime { ticks: i64::try_from(clamped).unwrap_or(TICKS_MAX), scale: to }
+        // Whole seconds apart from the rest, which has their sign: scales have 20 bits, so this stays within 64, or is beyond TICKS_MAX
+        // anyway. Every frame is rescaled some times, and a division in 128 bits costs ten of these.
+        let (from_hz, to_hz) = (i64::from(self.scale.hz()), i64::from(to.hz()));
+        let (seconds, rest) = (self.ticks / from_hz, self.ticks % from_hz);
+        let half = if self.ticks >= 0 { from_hz / 2 } else { -(from_hz / 2) };
+        let ticks = seconds.saturating_mul(to_hz).saturating_add((rest * to_hz + half) / from_hz);
+        MediaTime { ticks: ticks.clamp(-TICKS_MAX, TICKS_MAX), scale: to }
     }
 
     /// Milliseconds, rounded to the nearest.
@@ -263,6 +264,29 @@ mod tests {
         assert_eq!(Timescale::new(0), Err(TimeError::Timescale(0)));
         assert_eq!(Timescale::new(1_000_001), Err(TimeError::Timescale(1_000_001)));
         assert_eq!(Timescale::new(1_000_000).map(Timescale::hz), Ok(1_000_000));
+    }
+
+    #[test]
+    fn rescale_is_the_division_in_one_piece() {
+        let exact = |time: MediaTime, to: Timescale| {
+            let from_hz = i128::from(time.scale.hz());
+            let numerator = i128::from(time.ticks) * i128::from(to.hz());
+            let half = if numerator >= 0 { from_hz / 2 } else { -(from_hz / 2) };
+            let max = i128::from(TICKS_MAX);
+            i64::try_from(((numerator + half) / from_hz).clamp(-max, max)).unwrap()
+        };
+        let scales = [1, 7, 1_000, 11_025, 44_100, 48_000, 90_000, 999_999, 1_000_000]
+            .map(|hz| Timescale::new(hz).unwrap());
+        let magnitudes =
+            (0..62).flat_map(|bit| [-1_i64, 0, 1, 12_345].map(|more| (1_i64 << bit).saturating_add(more)));
+        for ticks in magnitudes.chain([TICKS_MAX, i64::MAX]) {
+            for (from, to) in scales.iter().flat_map(|from| scales.iter().map(move |to| (*from, *to))) {
+                for time in [MediaTime::new(ticks, from), MediaTime::new(-ticks, from)] {
+                    let expected = if from == to { time.ticks } else { exact(time, to) };
+                    assert_eq!(time.rescale(to).ticks, expected, "{time:?} in {}", to.hz());
+                }
+            }
+        }
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub(crate) struct CmafPackaging {
     running: Option<Head>,
     /// The newest segments' durations in 90 kHz ticks, the oldest first.
     recent: VecDeque<i64>,
+    /// Where parts end (90 kHz ticks), while that is told to the sound; empty otherwise, and kept for its memory.
+    part_ends: Vec<i64>,
 }
 
 /// Whatever can make an MPD another one, but for the stream's end.
@@ -154,6 +156,7 @@ impl CmafPackaging {
             low_latency_published_at: WallTime::from_unix_millis(0),
             running: None,
             recent: VecDeque::new(),
+            part_ends: Vec::new(),
         }
     }
 
@@ -246,15 +249,15 @@ impl CmafPackaging {
             TrackKind::Video => {
                 self.video_dts = Some(sample.dts.ticks());
                 let plan = self.plan;
-                let mut ends = Vec::new();
+                let mut ends = std::mem::take(&mut self.part_ends);
                 let track = self.video.as_mut().filter(|track| track.active);
                 if !track.is_some_and(|track| track.take(sample, plan, &mut ends)) {
                     self.refused += 1;
                 }
                 if !ends.is_empty() {
                     news = News::Part;
-                    self.sound_follows(ends);
                 }
+                self.sound_follows(ends);
             }
             TrackKind::Audio => {
                 let has_video = self.video.as_ref().is_some_and(|track| track.active);
@@ -294,7 +297,7 @@ impl CmafPackaging {
         self.settle_plan(end);
         let mut news = News::Nothing;
         if let Some(track) = self.video.as_mut().filter(|track| track.active) {
-            let mut ends = Vec::new();
+            let mut ends = std::mem::take(&mut self.part_ends);
             if track.close(end, self.plan, &mut ends).is_none() {
                 self.refused += 1;
             }
@@ -374,10 +377,15 @@ impl CmafPackaging {
     }
 
     /// Parts of sound end where those of the pictures do.
-    fn sound_follows(&mut self, ends: Vec<i64>) {
+    fn sound_follows(&mut self, mut ends: Vec<i64>) {
+        let ended = ends.drain(..).map(Due::Part);
         if let Some(track) = self.audio.as_mut().filter(|track| track.active) {
-            track.due.extend(ends.into_iter().map(Due::Part));
+            track.due.extend(ended);
+        } else {
+            drop(ended);
         }
+        // The memory is used again.
+        self.part_ends = ends;
     }
 
     /// Lets the sound do what the pictures have said, as far as it has come.
@@ -620,7 +628,9 @@ impl CmafPackaging {
         for rendition in video.iter().chain(&audio) {
             let segments = rendition.retained.iter().chain(&rendition.listed).map(|segment| &segment.init);
             for init in segments.chain(rendition.edge.iter().map(|edge| &edge.init)) {
-                if !inits.iter().any(|known| known.name_hash == init.name_hash) {
+                let is_known =
+                    |known: &Arc<InitSegment>| Arc::ptr_eq(known, init) || known.name_hash == init.name_hash;
+                if !inits.iter().any(is_known) {
                     inits.push(Arc::clone(init));
                 }
             }

@@ -204,7 +204,7 @@ pub struct CmafRendition {
     /// Complete segments.
     pub window: Arc<Rendition<CmafSegment>>,
     /// The segment under construction; `None` while nothing is published.
-    pub edge: Option<Edge>,
+    pub edge: Option<Arc<Edge>>,
     /// Rises with each part and each segment.
     pub revision: u64,
 }

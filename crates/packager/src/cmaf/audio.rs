@@ -177,7 +177,7 @@ impl AudioTrack {
             Due::Open(head) => Some(head),
             _ => None,
         });
-        self.growing.iter_mut().map(|growing| &mut growing.head).chain(due)
+        self.growing.iter_mut().map(Growing::head_mut).chain(due)
     }
 
     /// A segment begins.
@@ -263,20 +263,21 @@ impl AudioTrack {
     fn place(&mut self, boundary: i64, last: bool) {
         let boundary = self.samples(boundary);
         let count = self.held.iter().take_while(|sample| sample.dts.ticks() < boundary).count();
-        let taken: Vec<Sample> = self.held.drain(..count).collect();
-        if let Some(newest) = taken.last().or(self.held.front()) {
+        if let Some(newest) = count.checked_sub(1).and_then(|last| self.held.get(last)).or(self.held.front())
+        {
             self.newest = copy(&newest.data);
         }
-        let next = self.held.front().map(|sample| sample.dts.ticks()).filter(|_| !last);
+        let next = self.held.get(count).map(|sample| sample.dts.ticks()).filter(|_| !last);
         // Where the last frame ended, unless audio begins here: then with its first frame, or with the segment.
         let opening = self.opening();
-        let first = taken.first().map(|sample| sample.dts.ticks());
+        let first = self.held.front().filter(|_| count > 0).map(|sample| sample.dts.ticks());
         let start = self
             .end
             .or(first.filter(|first| first.saturating_sub(opening).abs() < self.frame))
             .unwrap_or(opening);
         let mut cursor = start;
-        for sample in taken {
+        for _ in 0..count {
+            let Some(sample) = self.held.pop_front() else { break };
             let time = sample.dts.ticks();
             self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes_of(&sample));
             self.fill(&mut cursor, time);
@@ -346,13 +347,12 @@ impl AudioTrack {
 
     /// The first `count` frames become a part.
     fn write_part(&mut self, count: usize) -> Result<(), headwater_cmaf::Error> {
-        let rest = self.placed.split_off(count.min(self.placed.len()));
-        let part = std::mem::replace(&mut self.placed, rest);
+        let (part, rest) = self.placed.split_at(count.min(self.placed.len()));
         self.waiting_bytes =
             part.iter().fold(self.waiting_bytes, |bytes, (_, data)| bytes.saturating_sub(data.len() as u64));
         let Some((start, _)) = part.first() else { return Ok(()) };
         let start = *start;
-        let end = self.placed.first().map(|(time, _)| *time).or(self.end).unwrap_or(start);
+        let end = rest.first().map(|(time, _)| *time).or(self.end).unwrap_or(start);
         let nexts = part.iter().skip(1).map(|(time, _)| *time).chain(std::iter::once(end));
         let chunk: Vec<ChunkSample<&Bytes>> = part
             .iter()
@@ -365,13 +365,19 @@ impl AudioTrack {
                 data,
             })
             .collect();
-        let Some(growing) = &mut self.growing else { return Ok(()) };
-        let mut out = Vec::new();
-        self.writer.set_sequence_number(growing.chunk_sequence());
-        self.writer.write(&mut out, start.max(0).unsigned_abs(), &chunk)?;
         let duration = MediaTime::new(end.saturating_sub(start), self.scale);
-        growing.push(MediaTime::new(start, self.scale), duration, true, out);
-        self.revision += 1;
-        Ok(())
+        let mut written = Ok(());
+        if let Some(growing) = &mut self.growing {
+            let mut out = Vec::new();
+            self.writer.set_sequence_number(growing.chunk_sequence());
+            written = self.writer.write(&mut out, start.max(0).unsigned_abs(), &chunk);
+            if written.is_ok() {
+                growing.push(MediaTime::new(start, self.scale), duration, true, out);
+                self.revision += 1;
+            }
+        }
+        // Written or not: what can't be written is dropped.
+        self.placed.drain(..count.min(self.placed.len()));
+        written
     }
 }

@@ -1,6 +1,6 @@
 //! A segment of one track while its parts come.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use headwater_cmaf::InitSegment;
@@ -46,11 +46,21 @@ pub(super) struct Growing {
     parts: Vec<Part>,
     size_bytes: u64,
     token: Token,
+    /// What readers see of it, until the next part: the other track's parts make versions too.
+    seen: OnceLock<Arc<Edge>>,
 }
 
 impl Growing {
     pub(super) fn new(head: Head, init: Arc<InitSegment>) -> Growing {
-        Growing { head, init, start: None, parts: Vec::new(), size_bytes: 0, token: Token::default() }
+        Growing {
+            head,
+            init,
+            start: None,
+            parts: Vec::new(),
+            size_bytes: 0,
+            token: Token::default(),
+            seen: OnceLock::new(),
+        }
     }
 
     /// `mfhd` of the next chunk. It follows from the segment's number, so that another origin of the same media writes the same
@@ -62,6 +72,7 @@ impl Growing {
 
     /// The next part is complete.
     pub(super) fn push(&mut self, start: MediaTime, duration: MediaTime, independent: bool, chunk: Vec<u8>) {
+        self.seen.take();
         self.start.get_or_insert(start);
         self.size_bytes = self.size_bytes.saturating_add(chunk.len() as u64);
         self.parts.push(Part { duration, independent, payload: self.token.track(chunk) });
@@ -75,8 +86,18 @@ impl Growing {
         self.size_bytes
     }
 
+    /// What is known of it, for whoever knows better.
+    pub(super) fn head_mut(&mut self) -> &mut Head {
+        self.seen.take();
+        &mut self.head
+    }
+
     /// What readers see of it.
-    pub(super) fn edge(&self) -> Edge {
+    pub(super) fn edge(&self) -> Arc<Edge> {
+        Arc::clone(self.seen.get_or_init(|| Arc::new(self.to_edge())))
+    }
+
+    fn to_edge(&self) -> Edge {
         let head = &self.head;
         Edge {
             sequence: head.sequence,

@@ -79,7 +79,7 @@ impl VideoTrack {
 
     /// What is known of the segment that is not complete.
     pub(super) fn heads(&mut self) -> impl Iterator<Item = &mut Head> {
-        self.growing.iter_mut().map(|growing| &mut growing.head)
+        self.growing.iter_mut().map(Growing::head_mut)
     }
 
     pub(super) fn open(&mut self, head: Head) {
