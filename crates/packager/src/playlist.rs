@@ -136,8 +136,10 @@ impl Parts {
             behind += span(segment.duration);
             first -= 1;
         }
-        let mut parts = Vec::new();
-        let mut ends = Vec::new();
+        let of_edge = rendition.edge.iter().map(|edge| edge.parts.len());
+        let counts = listed.iter().skip(first).map(|segment| segment.parts.len()).chain(of_edge);
+        let mut parts = Vec::with_capacity(counts.sum());
+        let mut ends = Vec::with_capacity(listed.len().saturating_sub(first));
         let part = |part: &snapshot::Part| Part { duration: part.duration, independent: part.independent };
         for segment in listed.iter().skip(first) {
             parts.extend(segment.parts.iter().map(part));

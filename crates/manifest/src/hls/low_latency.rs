@@ -1,6 +1,7 @@
 //! What low latency adds to a media playlist: parts, the segment under construction, the hint at what comes next and
 //! the reports of the other renditions (8216bis 4.4.3.7, 4.4.3.8, 4.4.4.9, 4.4.5.3, 4.4.5.4).
 
+use std::ops::Range;
 use std::time::Duration;
 
 use headwater_media::{MediaTime, WallTime};
@@ -146,11 +147,22 @@ impl LowLatency<'_> {
 /// which is its limit: the last bit of a fraction decides whether it resets the buffer, which drops every picture up to the next
 /// keyframe, at every part.
 pub(super) fn push_parts(out: &mut Vec<u8>, names: &SegmentNames, sequence: u64, parts: &[Part], gap: bool) {
+    // Most lines are those before them up to the part's own number: those bytes are copied.
+    let mut before: Option<(u64, Range<usize>)> = None;
     for (index, part) in (0_u64..).zip(parts) {
-        push(out, "#EXT-X-PART:DURATION=");
-        push_micros(out, micros_beyond(part.duration));
-        push(out, ",URI=\"");
-        names.push_part(out, sequence, index);
+        let micros = micros_beyond(part.duration);
+        let start = out.len();
+        match &before {
+            Some((same, line)) if *same == micros => out.extend_from_within(line.clone()),
+            _ => {
+                push(out, "#EXT-X-PART:DURATION=");
+                push_micros(out, micros);
+                push(out, ",URI=\"");
+                names.push_part_of(out, sequence);
+            }
+        }
+        before = Some((micros, start..out.len()));
+        names.push_part_index(out, index);
         push(out, if part.independent { "\",INDEPENDENT=YES" } else { "\"" });
         if gap {
             push(out, ",GAP=YES");

@@ -71,9 +71,19 @@ impl SegmentNames {
     }
 
     pub(super) fn push_part(&self, out: &mut Vec<u8>, sequence: u64, part: u64) {
+        self.push_part_of(out, sequence);
+        self.push_part_index(out, part);
+    }
+
+    /// What the names of a segment's parts begin with.
+    pub(super) fn push_part_of(&self, out: &mut Vec<u8>, sequence: u64) {
         push(out, &self.prefix);
         push_u64(out, sequence);
         out.push(b'.');
+    }
+
+    /// How the name of one part goes on.
+    pub(super) fn push_part_index(&self, out: &mut Vec<u8>, part: u64) {
         push_u64(out, part);
         push(out, &self.suffix);
     }

@@ -156,9 +156,16 @@ pub(super) fn micros_nearest(duration: MediaTime) -> u64 {
 
 /// Appends microseconds as seconds with six decimals.
 pub(super) fn push_micros(out: &mut Vec<u8>, micros: u64) {
-    push_u64(out, micros / 1_000_000);
-    out.push(b'.');
-    out.extend_from_slice(&six_digits(u32::try_from(micros % 1_000_000).unwrap_or(0)));
+    let (seconds, rest) = (micros / 1_000_000, u32::try_from(micros % 1_000_000).unwrap_or(0));
+    let [a, b, c, d, e, f] = six_digits(rest);
+    match u8::try_from(seconds) {
+        // In one piece: so short are parts and most segments.
+        Ok(digit @ 0..=9) => out.extend_from_slice(&[b'0' + digit, b'.', a, b, c, d, e, f]),
+        _ => {
+            push_u64(out, seconds);
+            out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
+        }
+    }
 }
 
 /// The first whole microsecond beyond `duration`; 1 for a negative one.
