@@ -93,7 +93,7 @@ fn package() -> Result<PathBuf, Failure> {
     let program = root().join(TOOLS).join("bin/cargo-deb");
     let program = program.display().to_string();
     let is_installed =
-        Step::new(&program).arg("--version").read().is_ok_and(|version| version.trim() == CARGO_DEB);
+        Step::new(&program).arg("--version").read().is_ok_and(|version| version.trim().ends_with(CARGO_DEB));
     if !is_installed {
         let build = format!("{TOOLS}/build");
         let install = ["install", "cargo-deb", "--locked", "--version", CARGO_DEB, "--root", TOOLS];
@@ -103,7 +103,7 @@ fn package() -> Result<PathBuf, Failure> {
     emptied(&folder)?;
     let output = folder.display().to_string();
     Step::new(&program)
-        .args(&["--no-build", "--package", "headwater-origin", "--output", &format!("{output}/")])
+        .args(&["--no-build", "--strip", "--package", "headwater-origin", "--output", &format!("{output}/")])
         .run()?;
     let mut found =
         fs::read_dir(&folder).map_err(failure(&folder))?.filter_map(|entry| Some(entry.ok()?.path()));
