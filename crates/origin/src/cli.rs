@@ -1,5 +1,6 @@
 //! The command line: what `headwater` can be asked to do, and with which status it ends.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,9 +12,10 @@ use crate::auth::token::{Action, Tokens};
 use crate::clock::Clocks;
 use crate::config::{self, Config, Loader};
 use crate::demo::Clip;
+use crate::manual::{self, CompletedShell};
 use crate::probe::{self, ProbeArgs, ProbeOutcome};
 use crate::tls::Certificates;
-use crate::{Error, names, server};
+use crate::{Error, names, readiness, server};
 
 /// Live media streaming origin: RTMP in, HLS out of memory.
 #[derive(Debug, Parser)]
@@ -44,6 +46,48 @@ pub enum Command {
     Token(TokenArgs),
     /// Follow any HLS or DASH URL and say what is wrong with it.
     Probe(ProbeArgs),
+    /// Ask the running server of this machine whether it is ready: status 0 when it is, 1 when it is not.
+    Health(HealthArgs),
+    /// Print the configuration with every key, its default and what it means.
+    Config(ConfigTextArgs),
+    /// Print a shell's completions.
+    Completions(CompletionsArgs),
+    /// Print the manual's page of headwater or of one of its commands, for `man -l -`.
+    Man(ManArgs),
+}
+
+/// Arguments of `headwater health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// The configuration file (TOML) that the server was started with, for admin.listen.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// admin.listen: where operators connect.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin_listen: Option<String>,
+}
+
+/// Arguments of `headwater config`.
+#[derive(Debug, Args)]
+pub struct ConfigTextArgs {
+    /// The defaults, as a file to begin with.
+    #[arg(long, required = true)]
+    pub default: bool,
+}
+
+/// Arguments of `headwater completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: CompletedShell,
+}
+
+/// Arguments of `headwater man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The command; without it, headwater(1).
+    pub command: Option<String>,
 }
 
 /// Arguments of `headwater demo`.
@@ -154,6 +198,14 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo(&args),
         Command::Token(args) => token(args),
         Command::Probe(args) => return probe(&args),
+        Command::Health(args) => health(args),
+        Command::Config(_) => print(manual::DEFAULT_CONFIGURATION.as_bytes()),
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            manual::completions(args.shell, &mut script);
+            print(&script)
+        }
+        Command::Man(args) => man(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -214,6 +266,29 @@ fn demo(args: &DemoArgs) -> Result<(), Error> {
     };
     crate::log::init(&config.log);
     server::run(config, &|| args.config.clone().load(), Some(clip))
+}
+
+/// Writes what was asked for to standard output. A reader that has seen enough (`| head`) is no error.
+fn print(text: &[u8]) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::Other(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn man(args: &ManArgs) -> Result<(), Error> {
+    let page = manual::man_page(args.command.as_deref());
+    print(&page.ok_or_else(|| {
+        Error::Other(format!("no such command: {}", args.command.as_deref().unwrap_or_default()))
+    })?)
+}
+
+fn health(args: HealthArgs) -> Result<(), Error> {
+    let config = ConfigArgs { config: args.config, admin_listen: args.admin_listen, ..ConfigArgs::default() };
+    readiness::ask(&config.load()?.admin).map_err(Error::Other)
 }
 
 /// The report's own statuses, which scripts that watch a stream ask for.

@@ -28,6 +28,9 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// A listening socket that the process was given can't be used.
+    #[error("{0}")]
+    Sockets(String),
     /// The folder for state can't be read or written.
     #[error("state_dir = {path:?}: {source}")]
     StateDir {
@@ -47,7 +50,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) | Error::Tls(_) | Error::Auth(_) => 3,
-            Error::Bind { .. } => 4,
+            Error::Bind { .. } | Error::Sockets(_) => 4,
             Error::StateDir { .. } => 5,
             Error::Other(_) => 1,
         }

@@ -34,15 +34,18 @@ pub mod ingest;
 pub mod listen;
 pub mod log;
 mod looks;
+pub mod manual;
 pub mod metrics;
 pub mod names;
 pub mod probe;
 mod proxied;
 pub mod published;
+pub mod readiness;
 pub mod registry;
 pub mod reload;
 pub mod server;
 pub mod state;
+pub mod supervisor;
 pub mod tls;
 pub mod transport;
 

@@ -1,7 +1,7 @@
 //! Listening: an address in the clear and, where there is a certificate, one with TLS, as one source of connections.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,4 +133,14 @@ pub fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error
         socket.listen(BACKLOG)
     };
     listen().map_err(|source| Error::Bind { key, address, source })
+}
+
+/// An address of this machine that reaches a listener.
+pub fn reachable(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
 }

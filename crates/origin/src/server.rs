@@ -1,6 +1,6 @@
 //! The process: listeners, what runs behind them, and a shutdown that lets everybody finish.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use crate::auth::Authorizer;
 use crate::clock::Clocks;
 use crate::config::{Config, Secret};
 use crate::events::{Kind, Outputs};
-use crate::listen::{Listeners, bind};
+use crate::listen::{Listeners, reachable};
 use crate::registry::Registry;
 use crate::reload::Differences;
 use crate::state::StateDir;
+use crate::supervisor::{self, Inherited, Listener};
 use crate::tls::Certificates;
 use crate::{Error, admin, auth, demo, http, ingest};
 
-/// Runs until SIGTERM or SIGINT. At SIGHUP `reread` gives the configuration as it is now.
+/// Runs until SIGTERM or SIGINT. To be called before there are threads, see [`Inherited::take`]. At SIGHUP `reread` gives the configuration as it is now.
 ///
 /// # Errors
 /// [`Error`] for an address that can't be listened on, a folder that can't be used, a demo clip that can't be read.
@@ -28,12 +29,13 @@ pub fn run(
     reread: &dyn Fn() -> Result<Config, Error>,
     demo: Option<demo::Clip>,
 ) -> Result<(), Error> {
+    let sockets = Inherited::take(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("headwater")
         .build()
         .map_err(|error| Error::Other(format!("no runtime: {error}")))?;
-    let result = runtime.block_on(serve(config, reread, demo));
+    let result = runtime.block_on(serve(config, sockets, reread, demo));
     // Everything that matters has ended; what is left (a timer of a stream's end) must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
@@ -41,6 +43,7 @@ pub fn run(
 
 async fn serve(
     config: Config,
+    mut sockets: Inherited,
     reread: &dyn Fn() -> Result<Config, Error>,
     demo: Option<demo::Clip>,
 ) -> Result<(), Error> {
@@ -48,11 +51,13 @@ async fn serve(
     let clocks = Clocks::start();
     let state = config.state_dir().map(StateDir::open).transpose()?;
     // All addresses first: a port in use must end the process before anything is told or written.
-    let rtmp = bind("rtmp.listen", config.rtmp.listen)?;
-    let playback = bind("http.listen", config.http.listen)?;
-    let operators = bind("admin.listen", config.admin.listen)?;
-    let rtmps = config.rtmp.tls_listen.map(|address| bind("rtmp.tls_listen", address)).transpose()?;
-    let https = config.http.tls_listen.map(|address| bind("http.tls_listen", address)).transpose()?;
+    let mut listen = |listener| sockets.listen(listener, &config);
+    let (Some(rtmp), Some(playback), Some(operators)) =
+        (listen(Listener::Rtmp)?, listen(Listener::Http)?, listen(Listener::Admin)?)
+    else {
+        return Err(Error::Other("a listener that always has an address has none".to_owned()));
+    };
+    let (rtmps, https) = (listen(Listener::Rtmps)?, listen(Listener::Https)?);
     let certificates = Certificates::load(&config.tls)?;
     let rtmp_address = local(&rtmp, config.rtmp.listen);
     let http_address = local(&playback, config.http.listen);
@@ -123,8 +128,10 @@ async fn serve(
         tokio::spawn(demo::publish(clip, reachable(rtmp_address), key, ingest_stopped))
     });
 
+    tokio::spawn(supervisor::watch(Arc::clone(&registry)));
     wait_for_end(reread, &mut running).await?;
     tracing::info!("going down");
+    supervisor::stopping();
     let _ = stop_ingest.send(true);
     if let Some(publisher) = publisher {
         let _ = publisher.await;
@@ -145,16 +152,6 @@ async fn serve(
 /// The address in use: port 0 asks the system for one.
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
-}
-
-/// An address of this machine that reaches a listener.
-fn reachable(listener: SocketAddr) -> SocketAddr {
-    let ip = match listener.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listener.port())
 }
 
 /// The key made for a server that has none configured and can be reached from elsewhere.
@@ -226,15 +223,19 @@ async fn wait_for_end(
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    // Not before: a signal that came now would have ended the process without a word.
+    supervisor::ready();
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => {
+                supervisor::reloading();
                 // Some small files; connections have threads of their own.
                 if let Err(error) = reread().and_then(|config| running.reload(config)) {
                     tracing::error!(%error, "this configuration can't be used; the one before stays in force");
                 }
+                supervisor::ready();
             }
         }
     }

@@ -46,6 +46,12 @@ const PACKAGES: &[&str] = &[
     "mosquitto-clients",
     // What scrapes the metrics, with promtool. The tests start their own.
     "prometheus",
+    // systemd-analyze and systemd-socket-activate; it need not be what runs the machine.
+    "systemd",
+    // What the server asks the kernel for, held against the unit's filter.
+    "strace",
+    // Reads docker-compose.yml, without a Docker.
+    "docker-compose",
     // For what comes from PyPI.
     "python3-venv",
 ];

@@ -4,6 +4,7 @@
 
 mod bench;
 mod cost;
+mod deb;
 mod deps;
 mod fuzz;
 mod latency;
@@ -33,6 +34,7 @@ usage: cargo xtask COMMAND
   soak [--minutes N] [--streams M]
                    sixty simulated days; churn; M healthy streams beside everything hostile for N minutes (default 5
                    minutes, 10 streams)
+  deb              the Debian package, unpacked and tried; cargo-deb is built for it once
   media            makes the clips of sample-media/ anew";
 
 fn main() -> ExitCode {
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         ["cost"] => cost::run(),
         ["latency", options @ ..] => latency::run(options),
         ["soak", options @ ..] => soak::run(options),
+        ["deb"] => deb::run(),
         ["media"] => Step::new("bash").arg("sample-media/make.sh").run(),
         _ => {
             eprintln!("{USAGE}");

@@ -14,8 +14,19 @@ const MINUTE_LONG: &[&str] = &["fidelity", "playlist_minute", "obs"];
 /// Those that mostly wait for files to be sent and for playlists to move on, and judge nobody's timing: at the same time as well.
 /// Not `publishers`: an encoder that must share its core stamps pictures as late as it makes them. Nor `caches`, which measures how late
 /// a crowd is served, nor `faults`, whose players share two cores with one another already.
-const PATIENT: &[&str] =
-    &["api", "auth", "events", "formats", "metrics", "probe", "proxies", "restart", "takeover"];
+const PATIENT: &[&str] = &[
+    "api",
+    "auth",
+    "events",
+    "formats",
+    "metrics",
+    "packaging",
+    "probe",
+    "proxies",
+    "restart",
+    "supervised",
+    "takeover",
+];
 
 /// Attacks and crowds, each on a server of its own.
 const HOSTILE: &[&str] = &["churn", "hostile", "hostile_http", "soak"];

@@ -30,6 +30,12 @@ const NEEDED: &[&str] = &[
     "config/varnish.vcl",
     "crates/origin/web/package-lock.json",
     "deny.toml",
+    "docker-compose.yml",
+    "docs/cdn.md",
+    "docs/operate.md",
+    "packaging/docker/Dockerfile",
+    "packaging/systemd/headwater.service",
+    "packaging/systemd/headwater.socket",
     "sample-media/README.md",
     "tests/players/package-lock.json",
 ];
@@ -50,6 +56,7 @@ const TOP_LEVEL: &[&str] = &[
     "deny.toml",
     "docker-compose.yml",
     "docs",
+    "packaging",
     "rustfmt.toml",
     "sample-media",
     "tests",
@@ -58,7 +65,7 @@ const TOP_LEVEL: &[&str] = &[
 /// Endings of text files that are checked line by line.
 const TEXT: &[&str] = &[
     "rs", "toml", "md", "sh", "mjs", "js", "json", "html", "css", "yml", "yaml", "lock", "py", "run", "conf",
-    "vcl",
+    "vcl", "service", "socket", "sysusers",
 ];
 
 /// One broken rule.
