@@ -82,6 +82,8 @@ fn assets(players: &[Player]) -> Vec<(&'static str, Asset)> {
         ("page.js", JAVASCRIPT, include_str!("../../web/page.js").as_bytes()),
         ("players.js", JAVASCRIPT, include_str!("../../web/players.js").as_bytes()),
         ("live.js", JAVASCRIPT, include_str!("../../web/live.js").as_bytes()),
+        ("feed.js", JAVASCRIPT, include_str!("../../web/feed.js").as_bytes()),
+        ("pictures.js", JAVASCRIPT, include_str!("../../web/pictures.js").as_bytes()),
     ];
     own.into_iter()
         .chain(players.iter().map(|player| (player.name, JAVASCRIPT, player.script)))
