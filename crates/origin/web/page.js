@@ -115,7 +115,7 @@ function choose(key) {
   const choice = stream && choiceFor(stream);
   if (!stream) {
     stop();
-    notice("");
+    notice(key ? `${key} is not live` : "Nothing is live");
   } else if (!choice) {
     stop();
     notice("This browser can't play this stream by itself, and this build of the server comes without a player for it. Use one of the lines below.");
@@ -241,7 +241,7 @@ function showFigures() {
   write("viewers", viewers === null ? "–" : String(viewers));
   lines.bitrate.draw(bitrates);
   lines.frameRate.draw(frameRates);
-  for (const stream of streams) cards.get(keyOf(stream))?.measure(minutes.get(keyOf(stream)));
+  for (const stream of streams) cards.get(keyOf(stream))?.measure(stream, minutes.get(keyOf(stream)));
 }
 
 function measured(figures) {
@@ -282,8 +282,8 @@ function card(key) {
       if (key === chosen) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
     },
-    measure(minute) {
-      const rate = minute ? rateText(average(minute.bitrates)) : "–";
+    measure(stream, minute) {
+      const rate = rateText(average(minute?.bitrates || []) ?? stream.bandwidth);
       const viewers = minute?.viewers ? ` · ${minute.viewers} ${minute.viewers === 1 ? "viewer" : "viewers"}` : "";
       put(figures, rate + viewers);
       line.draw(minute?.bitrates || []);
