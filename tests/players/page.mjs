@@ -168,10 +168,10 @@ async function looks() {
   found.lines = [];
   for (const line of await page.locator('#publish > div, #watch > div').all()) {
     await line.getByRole('button').click();
+    await line.getByText('Copied', { exact: true }).waitFor({ timeout: PAGE_MS_MAX });
     found.lines.push({
       label: await line.locator('dt').innerText(),
       text: await line.locator('code').textContent(),
-      said: await line.getByRole('button').innerText(),
       copied: await page.evaluate(() => navigator.clipboard.readText()),
     });
   }
@@ -183,8 +183,8 @@ async function looks() {
   for (let presses = 0; presses < 40; presses += 1) {
     await page.keyboard.press('Tab');
     reached.add(await page.evaluate(() => {
-      const { id, tagName, textContent } = document.activeElement;
-      return id || (tagName === 'A' ? document.activeElement.getAttribute('href') : `${tagName} ${textContent}`);
+      const { id, tagName } = document.activeElement;
+      return id || document.activeElement.getAttribute('href') || tagName;
     }));
   }
   found.reached = [...reached];

@@ -279,6 +279,8 @@ function card(key) {
       put(state, stream.state);
       state.className = `state ${stream.state}`;
       put(about, facts(stream));
+      // Without the figures, which would be read out each second.
+      link.setAttribute("aria-label", [key, stream.state, facts(stream)].filter(Boolean).join(", "));
       if (key === chosen) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
     },

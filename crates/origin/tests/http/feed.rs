@@ -92,7 +92,7 @@ async fn a_reader_is_told_of_every_change() {
     server.registry.publish_for_test("live", "other", snapshot(State::Live, LISTED));
     let changed = follower.find("changed").await;
     let names: Vec<_> = changed["streams"].as_array().unwrap().iter().map(|stream| &stream["name"]).collect();
-    assert_eq!((names, &changed["gone"]), (vec!["other"], &serde_json::json!([])));
+    assert_eq!((names, &changed["gone"]), (vec![&Value::from("other")], &serde_json::json!([])));
 
     // Who comes later begins with all that there is.
     let mut late = Follower::new(server.address).await;
