@@ -231,7 +231,7 @@ impl LiveBody for Reader {
             match self.revision.replace(tick.revision) {
                 Some(revision) if revision == tick.revision => {}
                 Some(revision) if revision + 1 == tick.revision => {
-                    self.pending.push_back(tick.changed.clone())
+                    self.pending.push_back(tick.changed.clone());
                 }
                 Some(_) | None => self.pending.push_back(tick.list.clone()),
             }
