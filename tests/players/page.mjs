@@ -23,7 +23,9 @@ const PAGE_MS_MAX = 10_000;
 // Without leave to start videos: the page's is muted, and must start all the same.
 const { context, page, close } = await launch({ viewport: { width: 1280, height: 900 } });
 
-const report = { fatal: [], embedded: [], streams: [], choices: [], switched: [], reloaded: null, framed: null, latency: '' };
+const report = {
+  fatal: [], embedded: [], streams: [], policy: '', looks: null, choices: [], switched: [], reloaded: null, framed: null, latency: '',
+};
 // What went wrong in the page since it was last asked for.
 let complaints = [];
 let requests = [];
@@ -35,15 +37,24 @@ try {
     addEventListener('securitypolicyviolation', (event) => {
       console.error(`CSP: ${event.effectiveDirective} ${event.blockedURI}`);
     });
+    window.shifted = 0;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+    }).observe({ type: 'layout-shift', buffered: true });
   });
   page.on('console', (message) => message.type() === 'error' && complaints.push(`${message.text()} ${message.location().url}`));
   page.on('pageerror', (error) => complaints.push(`page error: ${error.message}`));
   page.on('request', (request) => requests.push(request.url()));
 
-  await page.goto(`${origin}/#${stream}`);
+  const answers = [];
+  page.on('response', (response) => answers.push(response));
+  const first = await page.goto(`${origin}/#${stream}`);
+  report.policy = first.headers()['content-security-policy'] ?? '';
   await page.locator('#with').waitFor({ timeout: PAGE_MS_MAX });
   report.embedded = (await page.locator('html').getAttribute('data-players')).split(' ').filter(Boolean);
   report.streams = await page.locator('#streams a').evaluateAll((links) => links.map((link) => link.innerText));
+  report.looks = { ...await looks(), own_bytes: await ownBytes(answers, report.embedded), complaints: taken() };
+  report.looks.foreign = foreign();
   const labels = await page.locator('#choice option').allInnerTexts();
   const addresses = [];
   for (const label of labels) {
@@ -61,7 +72,7 @@ try {
     choice.shown = await shown();
     choice.scripts = [...new Set(requests.filter((url) => url.startsWith(`${origin}/assets/`)).map((url) => url.split('/').pop()))];
     choice.manifests = [...new Set(requests.map((url) => url.split('/').pop()).filter((name) => /^[a-z]+\.(m3u8|mpd|mp4)$/.test(name)))];
-    choice.foreign = requests.filter((url) => !url.startsWith(`${origin}/`) && !/^(blob|data):/.test(url));
+    choice.foreign = foreign();
     choice.complaints = taken();
     await page.screenshot({ path: `${screenshots}-${report.choices.length}.png` }).catch(() => {});
     report.choices.push(choice);
@@ -88,9 +99,11 @@ try {
   report.reloaded = { ...await watched(2), shown: await shown(), complaints: taken() };
   // In a frame of another page there is the player and nothing else.
   await page.goto('about:blank');
+  requests = [];
   await page.goto(`${origin}/embed/${stream}`);
   report.framed = { ...await watched(2), shown: await shown(), complaints: taken() };
-  report.framed.surroundings = await page.locator('header, .caption, .streams, .lines').evaluateAll(
+  report.framed.follows = requests.some((url) => url.endsWith('/api/v1/live/events'));
+  report.framed.surroundings = await page.locator('header, .caption, .tiles, .findings, .streams, .lines').evaluateAll(
     (all) => all.filter((one) => one.checkVisibility()).length);
   await page.goto(`${origin}/#${stream}`);
   // What the server says of the publisher's media, once it has measured it.
@@ -103,6 +116,96 @@ try {
   await close();
 }
 console.log(JSON.stringify(report));
+
+function foreign() {
+  return requests.filter((url) => !url.startsWith(`${origin}/`) && !/^(blob|data):/.test(url));
+}
+
+// What a browser loads before it plays anything: the page and its files, without the players that a build may have.
+async function ownBytes(answers, players) {
+  let bytes = 0;
+  for (const answer of answers) {
+    const { pathname } = new URL(answer.url());
+    const isOwn = pathname === '/' || (pathname.startsWith('/assets/') && !players.includes(pathname.split('/').pop()));
+    if (isOwn && answer.status() === 200) bytes += (await answer.body()).length;
+  }
+  return bytes;
+}
+
+// What the page shows beside the player: figures that move, the stream's picture, lines to copy; and how that looks.
+async function looks() {
+  const points = (place) => page.evaluate((place) => document.querySelector(`${place} polyline`).getAttribute('points') ?? '', place);
+  const many = (text) => text.split(' ').filter(Boolean).length;
+  const until = (place, count) => page.waitForFunction(({ place, count }) => {
+    const points = document.querySelector(`${place} polyline`)?.getAttribute('points') ?? '';
+    return points.split(' ').filter(Boolean).length >= count;
+  }, { place, count }, { timeout: 2 * PAGE_MS_MAX });
+  await until('#bitrate-minute', 2);
+  const before = await points('#bitrate-minute');
+  await until('#bitrate-minute', many(before) + 3);
+  await until('#frame-rate-minute', 3);
+  await until('#streams', 3);
+  const found = {
+    moves: before !== (await points('#bitrate-minute')),
+    bitrate: await page.locator('#bitrate').innerText(),
+    frame_rate: await page.locator('#frame-rate').innerText(),
+    viewers: await page.locator('#viewers').innerText(),
+  };
+  await page.waitForFunction(() => document.querySelector('.poster video')?.readyState >= 2, null, { timeout: PAGE_MS_MAX });
+  found.poster = await page.evaluate(() => {
+    const video = document.querySelector('.poster video');
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [64, 36];
+    const pixels = canvas.getContext('2d');
+    pixels.drawImage(video, 0, 0, canvas.width, canvas.height);
+    const data = new Uint32Array(pixels.getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+    return { width: video.videoWidth, height: video.videoHeight, colours: new Set(data).size, paused: video.paused };
+  });
+  // Before anybody has touched anything.
+  found.shifted = await page.evaluate(() => window.shifted);
+
+  await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin });
+  found.lines = [];
+  for (const line of await page.locator('#publish > div, #watch > div').all()) {
+    await line.getByRole('button').click();
+    await line.getByText('Copied', { exact: true }).waitFor({ timeout: PAGE_MS_MAX });
+    found.lines.push({
+      label: await line.locator('dt').innerText(),
+      text: await line.locator('code').textContent(),
+      copied: await page.evaluate(() => navigator.clipboard.readText()),
+    });
+  }
+
+  // From the top, by keyboard alone.
+  await page.evaluate(() => { document.activeElement?.blur(); scrollTo(0, 0); });
+  await page.locator('h1').click();
+  const reached = new Set();
+  for (let presses = 0; presses < 40; presses += 1) {
+    await page.keyboard.press('Tab');
+    reached.add(await page.evaluate(() => {
+      const { id, tagName } = document.activeElement;
+      return id || document.activeElement.getAttribute('href') || tagName;
+    }));
+  }
+  found.reached = [...reached];
+
+  found.sizes = [];
+  for (const colorScheme of ['light', 'dark']) {
+    for (const [name, width, height] of [['phone', 390, 844], ['desktop', 1280, 900]]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height });
+      const path = `${screenshots}-${name}-${colorScheme}.png`;
+      await page.screenshot({ path, fullPage: true });
+      found.sizes.push(await page.evaluate((name) => ({
+        name,
+        overflow: document.documentElement.scrollWidth - innerWidth,
+        paper: getComputedStyle(document.body).backgroundColor,
+      }), `${name}-${colorScheme}`));
+    }
+  }
+  await page.emulateMedia({ colorScheme: null });
+  return found;
+}
 
 // The choice that the page's list shows, and what the page says about it.
 function shown() {

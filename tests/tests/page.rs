@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use headwater_tests::process::Process;
+use headwater_tests::process::{Process, read_output};
+use headwater_tests::server::fetch;
 use headwater_tests::{Headwater, Scratch, media, publish};
 use serde_json::Value;
 
@@ -18,6 +19,12 @@ const BOUND: Duration = Duration::from_secs(540);
 
 /// Seconds that the page's own player may have and not show, the median: it wants a quarter, a busy machine gets as much again.
 const BEHIND_MAX: f64 = 0.5;
+
+/// All that the page needs without the players from npm, as it is before compression.
+const OWN_BYTES_MAX: u64 = 200_000;
+
+/// Of the browser's measure of how much what is there already moves when more comes: up to 0.1 is called good (web.dev/cls).
+const SHIFT_MAX: f64 = 0.1;
 
 /// The browser's own player; Chromium has had one since version 142.
 const OWN: &str = "this browser";
@@ -108,6 +115,9 @@ fn everything_that_the_page_offers_plays() {
     assert_eq!(streams.len(), 1, "{streams:?}");
     assert!(streams[0].starts_with("live/cam\nlive 854×480 · 30 fps"), "{streams:?}");
 
+    assert_looks(&report, &server);
+    assert_poster(&scratch, &server);
+
     let embedded = texts(&report["embedded"]);
     if std::env::var_os("TEST_HEADWATER").is_none() {
         assert_eq!(embedded, installed(), "what npm has fetched is in the binary");
@@ -123,7 +133,7 @@ fn everything_that_the_page_offers_plays() {
     for (choice, one) in expected.iter().zip(opened) {
         assert_played(choice, one, SECONDS);
         assert_eq!(text(&one["address"]), server.http_url(&format!("/{}#live/cam", choice.query)));
-        let mut scripts = vec!["live.js", "page.css", "page.js", "players.js"];
+        let mut scripts = vec!["feed.js", "live.js", "page.css", "page.js", "pictures.js", "players.js"];
         scripts.extend(choice.file);
         scripts.sort_unstable();
         let mut asked = texts(&one["scripts"]);
@@ -149,8 +159,95 @@ fn everything_that_the_page_offers_plays() {
     assert_played(last, &report["reloaded"], 2);
     assert_played(expected.first().expect("a choice"), &report["framed"], 2);
     assert_eq!(report["framed"]["surroundings"], 0, "{:#}", report["framed"]);
+    assert_eq!(report["framed"]["follows"], false, "a frame shows no figures, so it asks for none");
     let latency = text(&report["latency"]);
     assert!(latency.starts_with("HLS and DASH: about 6"), "{latency}");
+}
+
+/// What the page shows beside the player.
+fn assert_looks(report: &Value, server: &Headwater) {
+    let policy = text(&report["policy"]);
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'; "), "{policy}");
+    assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"), "{policy}");
+    let looks = &report["looks"];
+    assert_eq!(texts(&looks["complaints"]), Vec::<String>::new(), "{looks:#}");
+    assert_eq!(texts(&looks["foreign"]), Vec::<String>::new(), "other origins");
+
+    assert_eq!(looks["moves"], true, "the line goes on");
+    // The clip has 0.95 Mbit/s and 30 pictures a second; two busy cores send them unevenly.
+    let bitrate = text(&looks["bitrate"]);
+    let figure = |text: &str| text.split(' ').next().and_then(|figure| figure.parse::<f64>().ok());
+    let kbits = figure(bitrate).unwrap_or_default() * if bitrate.ends_with(" Mbit/s") { 1e3 } else { 1.0 };
+    assert!((500.0..2_000.0).contains(&kbits), "{bitrate}");
+    let frame_rate = figure(text(&looks["frame_rate"])).unwrap_or_default();
+    assert!((24.0..36.0).contains(&frame_rate), "{looks:#}");
+    // Who plays segments is not counted.
+    let is_counted = !texts(&report["embedded"]).iter().any(|player| player == "hls.js");
+    assert_eq!(text(&looks["viewers"]), if is_counted { "1" } else { "0" });
+
+    let poster = &looks["poster"];
+    assert_eq!((&poster["width"], &poster["height"]), (&854.into(), &480.into()), "{poster:#}");
+    assert!(poster["colours"].as_u64().is_some_and(|colours| colours > 20), "a picture: {poster:#}");
+    assert_eq!(poster["paused"], true, "it stands still");
+
+    let own_bytes = looks["own_bytes"].as_u64().unwrap_or(u64::MAX);
+    let shifted = looks["shifted"].as_f64().unwrap_or(f64::INFINITY);
+    println!("{own_bytes} bytes without players, moved by {shifted:.3} while it loaded");
+    assert!((20_000..OWN_BYTES_MAX).contains(&own_bytes), "{own_bytes} bytes");
+    assert!(shifted < SHIFT_MAX, "moved by {shifted}");
+
+    let hls = server.http_url("/live/cam/index.m3u8");
+    let rtmp = format!("rtmp://127.0.0.1:{}/live", server.rtmp_port());
+    let frame = format!("<iframe src=\"{}\"", server.http_url("/embed/live/cam"));
+    let lines = looks["lines"].as_array().expect("a list");
+    for (label, needed) in [
+        ("OBS: Settings, Stream, Custom: server", &rtmp),
+        ("OBS: stream key", &"cam".to_owned()),
+        ("ffmpeg", &format!("-f flv {rtmp}/cam")),
+        ("GStreamer", &format!("location={rtmp}/cam")),
+        ("Any HLS player (URL)", &hls),
+        ("HLS with CMAF segments (URL)", &server.http_url("/live/cam/llhls.m3u8")),
+        ("Any DASH player (URL)", &server.http_url("/live/cam/manifest.mpd")),
+        ("VLC", &format!("vlc {hls}")),
+        ("ffplay", &format!("ffplay {hls}")),
+        ("hls.js", &format!("hls.loadSource(\"{hls}\")")),
+        ("In another page", &frame),
+    ] {
+        let line = lines.iter().find(|line| text(&line["label"]) == label);
+        let line = line.unwrap_or_else(|| panic!("no line for {label}: {lines:#?}"));
+        let copied = text(&line["copied"]);
+        assert!(copied.contains(needed.as_str()), "{label}: {line:#}");
+        assert_eq!(copied, text(&line["text"]), "{label}: what is shown is what is copied");
+    }
+
+    let reached = texts(&looks["reached"]);
+    for wanted in ["video", "choice", "#live/cam", "BUTTON"] {
+        assert!(reached.iter().any(|own| own == wanted), "{wanted} by keyboard: {reached:?}");
+    }
+
+    let sizes = looks["sizes"].as_array().expect("a list");
+    assert_eq!(sizes.len(), 4);
+    for size in sizes {
+        assert!(size["overflow"].as_i64().is_some_and(|overflow| overflow <= 0), "{size:#}");
+        let is_dark = text(&size["paper"]).starts_with("rgb(12,");
+        assert_eq!(is_dark, text(&size["name"]).ends_with("dark"), "{size:#}");
+    }
+}
+
+/// The poster is one picture to ffmpeg as well, and has the headers that browsers and caches need.
+fn assert_poster(scratch: &Scratch, server: &Headwater) {
+    let answer = fetch(&server.http_url("/live/cam/video/poster.mp4"));
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("video/mp4")));
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=1"));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    let file = scratch.join("poster.mp4");
+    std::fs::write(&file, &answer.body).expect("a file in the test's folder");
+    let mut ffprobe = Command::new("ffprobe");
+    ffprobe.args(["-v", "error", "-show_entries", "frame=key_frame,pict_type,width,height", "-of", "csv"]);
+    ffprobe.arg(&file);
+    let frames = read_output(ffprobe);
+    let frames: Vec<&str> = frames.lines().collect();
+    assert_eq!(frames, ["frame,1,854,480,I"], "one keyframe");
 }
 
 /// The picture moved for `seconds` with the choice that was made, and nobody complained.

@@ -47,3 +47,31 @@ pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
 pub(crate) fn put_zeros(out: &mut Vec<u8>, count: usize) {
     out.resize(out.len().saturating_add(count), 0);
 }
+
+/// A box that was read.
+pub(crate) struct Box<'a> {
+    /// Where it begins in what was read.
+    pub start: usize,
+    pub kind: [u8; 4],
+    /// What is inside.
+    pub body: &'a [u8],
+}
+
+/// The boxes of `bytes`, up to the first that is cut short or has a size of more than 32 bits: what is written here has none.
+pub(crate) fn boxes(bytes: &[u8]) -> impl Iterator<Item = Box<'_>> {
+    let mut start = 0_usize;
+    std::iter::from_fn(move || {
+        let size = usize::try_from(word(bytes, start)?).ok()?;
+        let whole = bytes.get(start..start.checked_add(size)?)?;
+        let (header, body) = whole.split_first_chunk::<8>()?;
+        let [_, _, _, _, kind @ ..] = *header;
+        let found = Box { start, kind, body };
+        start = start.checked_add(size)?;
+        Some(found)
+    })
+}
+
+/// The 32-bit word at `at`.
+pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}

@@ -1,7 +1,7 @@
 //! Bodies of the fuzz targets, run over their seeds by the ordinary tests.
 #![allow(clippy::expect_used, clippy::panic, reason = "what a fuzz body finds, it tells by a panic")]
 
-use crate::{CHUNK_SAMPLES_MAX, ChunkSample, ChunkWriter, Error};
+use crate::{CHUNK_SAMPLES_MAX, ChunkSample, ChunkWriter, Error, first_sample};
 
 /// Any samples as one chunk, read back by a small reader of its own; the tests beside it ask `mp4-atom` as well.
 ///
@@ -13,6 +13,8 @@ use crate::{CHUNK_SAMPLES_MAX, ChunkSample, ChunkWriter, Error};
 /// When what comes out is not what went in.
 pub fn cmaf_chunk(data: &[u8]) {
     if let Some((base, samples, chunk)) = written(data) {
+        let first = samples.first().map(|sample| sample.data.as_slice());
+        assert_eq!(first_sample(&chunk), first, "the first sample is another one");
         let read = read_back(&chunk).expect("a chunk by the letter");
         assert_eq!(read, (base, samples), "what was read is not what was written");
     }

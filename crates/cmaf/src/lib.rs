@@ -31,6 +31,7 @@
 mod boxes;
 mod chunk;
 mod error;
+mod first;
 #[doc(hidden)]
 pub mod fuzzing;
 mod init;
@@ -38,6 +39,7 @@ mod preamble;
 
 pub use chunk::{CHUNK_SAMPLES_MAX, CHUNK_SIZE_MAX, ChunkSample, ChunkWriter, is_disposable};
 pub use error::Error;
+pub use first::first_sample;
 pub use init::{
     AUDIO_RECORD_SIZE_MAX, AUDIO_TRACK_ID, InitSegment, TRACK_ID, VIDEO_TRACK_ID, audio_init, movie_init,
     video_init,

@@ -17,7 +17,7 @@ pub use scrape::{STREAMS_MAX, scrape};
 /// What is asked for, as far as metrics and the access log tell it apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind {
-    /// The page, its files, its list of streams, the clock.
+    /// The page, its files, its list of streams, their pictures, the clock.
     Page,
     /// A playlist of HLS.
     Playlist,

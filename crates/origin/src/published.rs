@@ -54,6 +54,7 @@ pub struct Published {
     pub snapshot: Arc<Snapshot>,
     playlists: [OnceLock<Option<Arc<Body>>>; 7],
     mpds: Mutex<Vec<RenderedMpd>>,
+    poster: OnceLock<Option<Arc<Body>>>,
 }
 
 /// A body that is rendered once per version: identity and, on first demand, gzip, each with its own strong ETag
@@ -109,7 +110,7 @@ impl Body {
 impl Published {
     /// Wraps a snapshot; nothing is rendered yet.
     pub fn new(snapshot: Arc<Snapshot>) -> Published {
-        Published { snapshot, playlists: Default::default(), mpds: Mutex::default() }
+        Published { snapshot, playlists: Default::default(), mpds: Mutex::default(), poster: OnceLock::new() }
     }
 
     /// A document of this version; `None` while nothing is listed. `clock_url` is for the MPD alone.
@@ -127,6 +128,11 @@ impl Published {
             Document::LowLatencyMpd => return self.mpd(true, clock_url),
         };
         self.playlists.get(index)?.get_or_init(|| render().map(|text| Arc::new(Body::new(text)))).clone()
+    }
+
+    /// The newest keyframe of this version as a file; `None` where it has no picture.
+    pub fn poster(&self) -> Option<Arc<Body>> {
+        self.poster.get_or_init(|| self.snapshot.poster().map(|file| Arc::new(Body::new(file)))).clone()
     }
 
     fn mpd(&self, is_low_latency: bool, clock_url: Option<&str>) -> Option<Arc<Body>> {

@@ -21,7 +21,7 @@ use tokio::task::AbortHandle;
 use crate::budget::{Budget, Lease};
 use crate::clock::Clocks;
 use crate::config::{Config, Packaging};
-use crate::continuous::Ring;
+use crate::continuous::{Ring, Viewers};
 use crate::events::{Events, Kind};
 use crate::health::{Finding, Health, Measured, Observer, Wanted};
 use crate::metrics::Metrics;
@@ -93,8 +93,16 @@ pub struct Stream {
     vacated: Notify,
     clocks: Clocks,
     budget: Budget,
+    traffic: Traffic,
     /// For outputs without segments; `None` where the app has them all switched off.
     continuous: Option<Arc<Ring>>,
+}
+
+/// What has come from all of a stream's publishers.
+#[derive(Debug, Default)]
+struct Traffic {
+    bytes: AtomicU64,
+    pictures: AtomicU64,
 }
 
 /// Where the packager is while nobody publishes, and what is known of who does.
@@ -382,6 +390,7 @@ impl Registry {
             vacated: Notify::new(),
             clocks: self.clocks,
             budget: Budget::default(),
+            traffic: Traffic::default(),
             continuous: outputs.continuous().then(|| Ring::new(bytes_max)),
         }
     }
@@ -632,6 +641,16 @@ impl Stream {
         }
     }
 
+    /// Bytes and pictures that have come so far: two looks make a rate.
+    pub fn received(&self) -> (u64, u64) {
+        (self.traffic.bytes.load(Ordering::Relaxed), self.traffic.pictures.load(Ordering::Relaxed))
+    }
+
+    /// What watches its outputs without segments.
+    pub fn viewers(&self) -> Viewers {
+        self.continuous.as_ref().map(|ring| ring.viewers()).unwrap_or_default()
+    }
+
     /// What is known of the publisher's media, while there is one and once its first window is over.
     pub fn health(&self) -> Option<Health> {
         let seat = lock(&self.seat);
@@ -680,7 +699,7 @@ impl Stream {
             memory_bytes: memory.sum(),
             memory_bytes_held_by_readers: memory.readers_bytes,
             health: self.health(),
-            viewers: self.continuous.as_ref().map(|ring| ring.viewers()).unwrap_or_default(),
+            viewers: self.viewers(),
             counters,
         }
     }
@@ -712,6 +731,11 @@ impl Seated {
     /// # Errors
     /// [`Refusal`] when the publication can't go on.
     pub fn push(&mut self, event: Event, clock: Clock) -> Result<(), Refusal> {
+        if let Event::Sample(sample) = &event
+            && sample.track.kind == TrackKind::Video
+        {
+            self.stream.traffic.pictures.fetch_add(1, Ordering::Relaxed);
+        }
         if let Event::Sample(sample) = &event
             && sample.track.index == 0
             && let Some(measured) = self.observer.sample(sample, clock.now)
@@ -763,6 +787,7 @@ impl Seated {
     pub fn heard(&mut self, bytes: usize, now: Duration) {
         if let Some(packager) = self.packager.as_mut().filter(|_| bytes > 0) {
             self.registry.metrics.received(bytes);
+            self.stream.traffic.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             packager.heard(bytes);
             if let Some(ring) = &self.stream.continuous {
                 ring.heard(bytes);

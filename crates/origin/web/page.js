@@ -1,12 +1,15 @@
-// The page's code: asks which streams there are, plays one, and writes the lines that other programs need.
+// The page's code: shows which streams there are and how they are, plays one, and writes the lines that other programs need.
 
+import { follow } from "./feed.js";
+import { MINUTE, poster, sparkline } from "./pictures.js";
 import { label, loaded, nameOf, offered } from "./players.js";
 
-const LIST_EVERY_MS = 2000;
 const RETRY_AFTER_MS = 2000;
 // The picture of a live stream that stands still for so long will not move by itself: longer than any player waits for a
 // segment, and than a first playlist is held.
 const STUCK_AFTER_MS = 15000;
+// What is written as a figure is the average of so many seconds: a second holds 29, 30 or 31 pictures of the same stream.
+const AVERAGED = 5;
 
 const $ = (id) => document.getElementById(id);
 const video = $("video");
@@ -17,6 +20,8 @@ document.documentElement.classList.toggle("embed", Boolean(embedded));
 
 let streams = [];
 let chosen = null; // "app/name"
+const minutes = new Map(); // by "app/name": { bitrates, frameRates, viewers }, a minute of figures
+const cards = new Map(); // by "app/name": what the list shows of a stream
 let playing = null; // { key, choice, end, retry, at, since }
 let ending = Promise.resolve(); // the player before has left the video
 
@@ -47,8 +52,15 @@ function choiceFor(stream) {
   return choices.find(suits(wantedChoice())) || choices[0];
 }
 
+// Writing the same again would take a selection away, and be read out again.
+function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+const write = (id, text) => put($(id), text);
+
 function say(id, text) {
-  if ($(id).textContent !== text) $(id).textContent = text;
+  write(id, text);
   $(id).hidden = !text;
 }
 
@@ -103,7 +115,7 @@ function choose(key) {
   const choice = stream && choiceFor(stream);
   if (!stream) {
     stop();
-    notice("");
+    notice(key ? `${key} is not live` : "Nothing is live");
   } else if (!choice) {
     stop();
     notice("This browser can't play this stream by itself, and this build of the server comes without a player for it. Use one of the lines below.");
@@ -123,12 +135,30 @@ function facts(stream) {
   const parts = [];
   if (stream.width) parts.push(`${stream.width}×${stream.height}`);
   if (stream.frame_rate) parts.push(`${Math.round(stream.frame_rate * 100) / 100} fps`);
-  if (stream.codecs.length) parts.push(stream.codecs.join(", "));
   return parts.join(" · ");
 }
 
-// Changes with each segment, so it stands where nothing has the focus.
-const rate = (stream) => (stream.bandwidth ? ` · ${(stream.bandwidth / 1e6).toFixed(1)} Mbit/s` : "");
+const rateText = (bits) => {
+  if (bits === null) return "–";
+  return bits >= 999500 ? `${(bits / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bits / 1e3)} kbit/s`;
+};
+
+function average(points) {
+  const some = points.slice(-AVERAGED).filter((point) => point !== null);
+  return some.length ? some.reduce((sum, point) => sum + point, 0) / some.length : null;
+}
+
+// How a stream is, in a word or two.
+function verdict(stream) {
+  if (!stream) return { word: "–", about: "", weight: "" };
+  if (stream.state !== "live") return { word: stream.state === "waiting" ? "Away" : "–", about: "nobody publishes now", weight: "note" };
+  if (!stream.health) return { word: "Measuring", about: "for ten seconds", weight: "" };
+  const { findings } = stream.health;
+  const warnings = findings.filter(({ weight }) => weight === "warning").length;
+  if (warnings) return { word: warnings === 1 ? "1 warning" : `${warnings} warnings`, about: "viewers can notice", weight: "warning" };
+  if (findings.length) return { word: "Good", about: findings.length === 1 ? "1 note" : `${findings.length} notes`, weight: "good" };
+  return { word: "Good", about: "nothing found", weight: "good" };
+}
 
 function element(name, text, attributes = {}) {
   const node = document.createElement(name);
@@ -152,7 +182,9 @@ function copyable(list, label, text) {
   };
   const value = element("dd");
   value.append(element("code", text), button);
-  list.append(element("dt", label), value);
+  const line = element("div");
+  line.append(element("dt", label), value);
+  list.append(line);
 }
 
 // Rewriting a list on every poll would take the focus and the selection away.
@@ -182,12 +214,103 @@ function showChoice(stream) {
 
 // What an operator can act on, in the server's words.
 function showHealth(stream) {
+  const { word, about, weight } = verdict(stream);
+  write("verdict", word);
+  write("verdict-about", about);
+  $("verdict").className = weight;
   const findings = stream?.health?.findings || [];
   $("health").hidden = !findings.length;
   draw("health", findings, (list) => {
     for (const { weight, text } of findings) list.append(element("li", text, { class: weight }));
   });
   say("latency", stream?.health?.latency || "");
+}
+
+const lines = { bitrate: sparkline("Bit rate of the last minute"), frameRate: sparkline("Frame rate of the last minute") };
+$("bitrate-minute").append(lines.bitrate.svg);
+$("frame-rate-minute").append(lines.frameRate.svg);
+
+// The figures of the stream that was chosen, and of all in the list.
+function showFigures() {
+  const { bitrates = [], frameRates = [], viewers = null } = minutes.get(chosen) || {};
+  // Until there is a measured second, what recent segments had.
+  const stream = streams.find((one) => keyOf(one) === chosen);
+  const pictures = average(frameRates) ?? stream?.frame_rate ?? null;
+  write("bitrate", rateText(average(bitrates) ?? stream?.bandwidth ?? null));
+  write("frame-rate", pictures === null ? "–" : `${pictures.toFixed(1)} fps`);
+  write("viewers", viewers === null ? "–" : String(viewers));
+  lines.bitrate.draw(bitrates);
+  lines.frameRate.draw(frameRates);
+  for (const stream of streams) cards.get(keyOf(stream))?.measure(stream, minutes.get(keyOf(stream)));
+}
+
+function measured(figures) {
+  const seen = new Set();
+  for (const { app, name, bitrate, frame_rate, viewers } of figures) {
+    const key = `${app}/${name}`;
+    seen.add(key);
+    const minute = minutes.get(key) || { bitrates: [], frameRates: [], viewers };
+    minute.bitrates = [...minute.bitrates, bitrate].slice(-MINUTE);
+    minute.frameRates = [...minute.frameRates, frame_rate].slice(-MINUTE);
+    minute.viewers = viewers;
+    minutes.set(key, minute);
+  }
+  for (const key of minutes.keys()) if (!seen.has(key)) minutes.delete(key);
+  choose(wanted() || chosen);
+  showFigures();
+}
+
+// A stream in the list: its picture, its name, how it is.
+function card(key) {
+  const item = element("li");
+  const link = element("a", "", { href: `#${key}` });
+  const picture = poster();
+  const line = sparkline("Bit rate of the last minute");
+  const [state, about, figures] = [element("span"), element("span"), element("small", "–", { class: "figures" })];
+  const first = element("small");
+  first.append(state, " ", about);
+  const text = element("div", "", { class: "text" });
+  text.append(element("b", key), first, figures);
+  link.append(picture.frame, text, line.svg);
+  item.append(link);
+  return {
+    item,
+    show(stream) {
+      put(state, stream.state);
+      state.className = `state ${stream.state}`;
+      put(about, facts(stream));
+      // Without the figures, which would be read out each second.
+      link.setAttribute("aria-label", [key, stream.state, facts(stream)].filter(Boolean).join(", "));
+      if (key === chosen) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    },
+    measure(stream, minute) {
+      const rate = rateText(average(minute?.bitrates || []) ?? stream.bandwidth);
+      const viewers = minute?.viewers ? ` · ${minute.viewers} ${minute.viewers === 1 ? "viewer" : "viewers"}` : "";
+      put(figures, rate + viewers);
+      line.draw(minute?.bitrates || []);
+    },
+    picture,
+  };
+}
+
+function showStreams() {
+  const keys = streams.map(keyOf);
+  for (const [key, { item }] of cards) {
+    if (keys.includes(key)) continue;
+    item.remove();
+    cards.delete(key);
+  }
+  keys.forEach((key, index) => {
+    if (!cards.has(key)) {
+      const made = card(key);
+      cards.set(key, made);
+      $("streams").insertBefore(made.item, $("streams").children[index] || null);
+    }
+    const { show, picture } = cards.get(key);
+    show(streams[index]);
+    if (streams[index].state !== "starting") picture.look(streams[index].poster);
+  });
 }
 
 $("choice").onchange = () => {
@@ -204,27 +327,20 @@ $("choice").onchange = () => {
 
 function show() {
   const live = streams.filter((stream) => stream.state === "live").length;
-  $("summary").textContent = live === 1 ? "1 live stream" : `${live || "No"} live streams`;
+  write("summary", live === 1 ? "1 live stream" : `${live || "No"} live streams`);
+  $("summary").className = live ? "live" : "";
   $("empty").hidden = streams.length > 0;
-  draw("streams", [streams.map((stream) => [keyOf(stream), stream.state, facts(stream)]), chosen], (list) => {
-    for (const stream of streams) {
-      const key = keyOf(stream);
-      const link = element("a", key, { href: `#${key}` });
-      if (key === chosen) link.setAttribute("aria-current", "true");
-      const about = element("small", facts(stream));
-      about.prepend(element("span", stream.state, { class: stream.state }), " ");
-      link.append(about);
-      const item = element("li");
-      item.append(link);
-      list.append(item);
-    }
-  });
+  showStreams();
   const stream = streams.find((one) => keyOf(one) === chosen);
-  $("title").textContent = stream ? keyOf(stream) : chosen || "No stream chosen";
-  $("facts").textContent = stream ? facts(stream) + rate(stream) : "";
+  write("title", stream ? keyOf(stream) : chosen || "No stream chosen");
+  write("facts", stream ? [facts(stream), stream.codecs.join(", ")].filter(Boolean).join(" · ") : "");
   showChoice(stream);
   showHealth(stream);
+  showLines(stream);
+}
 
+// What other programs need to publish, and to play a stream; before there is one, an example.
+function showLines(stream) {
   const port = Number(document.documentElement.dataset.rtmpPort) || 1935;
   const server = `rtmp://${location.hostname}${port === 1935 ? "" : `:${port}`}/live`;
   const example = "/live/cam/index.m3u8";
@@ -245,37 +361,36 @@ function show() {
   draw("publish", server, (list) => {
     copyable(list, "OBS: Settings, Stream, Custom: server", server);
     copyable(list, "OBS: stream key", "cam");
+    copyable(list, "ffmpeg", `ffmpeg -re -i FILE -c:v libx264 -preset veryfast -g 60 -c:a aac -f flv ${server}/cam`);
     copyable(
       list,
-      "ffmpeg",
-      `ffmpeg -re -i FILE -c:v libx264 -preset veryfast -g 60 -c:a aac -f flv ${server}/cam`,
+      "GStreamer",
+      `gst-launch-1.0 videotestsrc is-live=true ! x264enc key-int-max=60 tune=zerolatency ! flvmux streamable=true ! rtmp2sink location=${server}/cam`,
     );
   });
 }
 
-async function refresh() {
-  try {
-    const response = await fetch("/api/v1/live", { cache: "no-store" });
-    if (!response.ok) throw new Error(String(response.status));
-    streams = await response.json();
-    const first = streams.find(isPlayable) || streams[0];
-    choose(wanted() || chosen || (first ? keyOf(first) : null));
-  } catch {
-    $("summary").textContent = "The server does not answer";
-  }
+function listed(list) {
+  streams = list;
+  const first = streams.find(isPlayable) || streams[0];
+  choose(wanted() || chosen || (first ? keyOf(first) : null));
+  showFigures();
 }
 
-async function poll() {
-  if (!document.hidden) await refresh();
-  setTimeout(poll, LIST_EVERY_MS);
+function lost() {
+  write("summary", "The server does not answer");
+  $("summary").className = "lost";
 }
 
-addEventListener("hashchange", () => choose(wanted()));
+addEventListener("hashchange", () => {
+  choose(wanted());
+  showFigures();
+});
 document.addEventListener("visibilitychange", () => {
   // A browser may have stopped the picture while nobody looked.
   if (playing) playing.since = performance.now();
-  if (!document.hidden) refresh();
 });
 // The words about a failure stay until there is a picture again.
 video.addEventListener("canplay", () => playing && !playing.retry && notice(""));
-poll();
+showLines(null);
+follow({ listed, measured, lost, quietly: Boolean(embedded) });

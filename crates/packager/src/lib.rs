@@ -32,6 +32,7 @@ mod mpd;
 mod packager;
 mod placed;
 mod playlist;
+mod poster;
 mod rates;
 mod snapshot;
 mod timeline;

@@ -9,6 +9,7 @@ use headwater_media::{AudioConfig, MediaTime, TrackKind, VideoConfig, WallTime};
 
 use crate::mpd;
 use crate::playlist::{self, PARTS_HELD_BACK};
+use crate::poster;
 use crate::window::span;
 
 /// Where a stream is in its life.
@@ -455,6 +456,11 @@ impl Snapshot {
     /// nothing is listed, and where segments are not regular enough to number themselves by time.
     pub fn low_latency_mpd(&self, utc_timing: Option<&str>) -> Option<Vec<u8>> {
         mpd::low_latency_mpd(self, utc_timing)
+    }
+
+    /// The newest keyframe as an MP4 file of one sample, made anew; `None` where no CMAF segment lists a picture.
+    pub fn poster(&self) -> Option<Vec<u8>> {
+        poster::poster(self)
     }
 
     /// Whether low-latency DASH can't be offered now, because keyframes don't come regularly.

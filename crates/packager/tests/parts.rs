@@ -10,6 +10,8 @@ use headwater_flv::{Tag, TagKind};
 use headwater_media::{Cause, TrackKind};
 use headwater_packager::Config;
 
+use headwater_testkit::fmp4::Fmp4Reader;
+
 use world::{KINDS, World, clip, tags};
 
 /// The clip with pictures at `fps` (thousandths) and sound at `rate`, twice as long, in the order of its stamps.
@@ -186,4 +188,36 @@ fn what_becomes_irregular_is_not_offered_until_it_is_regular_again() {
         ["duration=\"163620\"", "duration=\"163710\"", "duration=\"163530\"", "duration=\"163636\""];
     assert!(durations.iter().any(|duration| mpd.matches(duration).count() == 2), "{mpd}");
     assert_eq!(mpd.matches("<Period ").count(), 1, "{mpd}");
+}
+
+/// At every moment the poster is one picture: the newest keyframe that is out.
+#[test]
+fn the_poster_is_the_newest_keyframe() {
+    let mut world = World::new(&Config::default());
+    world.begin();
+    assert!(world.snapshot.iter().all(|snapshot| snapshot.poster().is_none()));
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    for tag in &at(30_000, 48_000) {
+        world.publish(std::iter::once(tag), 0);
+        let Some(poster) = world.snapshot().poster() else { continue };
+        let report = Fmp4Reader::read_movie(&poster, 1);
+        assert!(report.findings.is_empty(), "{:?}", report.findings);
+        let [picture] = report.samples.as_slice() else { panic!("{} pictures", report.samples.len()) };
+        assert!(picture.sync && picture.duration == 90_000, "{} ticks", picture.duration);
+        if seen.last() != Some(&picture.data) {
+            seen.push(picture.data.clone());
+        }
+    }
+    world.end(Cause::Clean);
+    let all = world.cmaf_report(TrackKind::Video).unwrap();
+    let keyframes: Vec<_> =
+        all.samples.iter().filter(|sample| sample.sync).map(|sample| sample.data.clone()).collect();
+    assert!(keyframes.len() > 3, "{}", keyframes.len());
+    assert_eq!(seen, keyframes, "each in its turn");
+
+    let mut sound = World::new(&Config::default());
+    sound.begin();
+    let tags = at(30_000, 48_000);
+    sound.publish(tags.iter().filter(|tag| tag.kind == TagKind::Audio), 0);
+    assert!(sound.snapshot().is_playable() && sound.snapshot().poster().is_none(), "sound has no picture");
 }

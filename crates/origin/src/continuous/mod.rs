@@ -97,6 +97,14 @@ pub struct Viewers {
     pub dropped: u64,
 }
 
+impl Viewers {
+    /// All that there are.
+    pub fn sum(&self) -> u32 {
+        let Viewers { flv, flv_websocket, ts, mp4, rtmp, .. } = self;
+        [flv, flv_websocket, ts, mp4, rtmp].into_iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
 /// Recent samples of one stream.
 #[derive(Debug)]
 pub struct Ring {

@@ -16,7 +16,7 @@ use super::playlist;
 use super::range::{Range, range};
 use super::response::{NO_STORE, Reply, SHORT};
 use super::route::{self, Container, Rendition, Resource, RouteError, StreamPath};
-use super::{Context, conditional, continuous, encoding, page, permission, segment, websocket};
+use super::{Context, conditional, continuous, encoding, feed, live, page, permission, segment, websocket};
 use crate::clock::Clocks;
 use crate::continuous as ring;
 use crate::metrics::RequestKind;
@@ -123,9 +123,13 @@ pub(super) fn ask(
 
 fn kind(resource: &Resource<'_>) -> RequestKind {
     match resource {
-        Resource::Page | Resource::Asset(_) | Resource::Embed(_) | Resource::Live | Resource::Time => {
-            RequestKind::Page
-        }
+        Resource::Page
+        | Resource::Asset(_)
+        | Resource::Embed(_)
+        | Resource::Live
+        | Resource::LiveEvents
+        | Resource::Time
+        | Resource::Poster(_) => RequestKind::Page,
         Resource::Document(_, Document::Mpd | Document::LowLatencyMpd) => RequestKind::Mpd,
         Resource::Document(..) => RequestKind::Playlist,
         Resource::Segment(..) => RequestKind::Segment,
@@ -201,7 +205,8 @@ fn target(context: &Context, asked: &Asked) -> Target {
     let reply = match (route::resource(&asked.path), &context.page) {
         (Ok(Resource::Page | Resource::Embed(_)), Some(page)) => page.reply(asked.gzip),
         (Ok(Resource::Asset(name)), Some(_)) => page::asset(name, asked.gzip),
-        (Ok(Resource::Live), Some(_)) => page::live(context),
+        (Ok(Resource::Live), Some(_)) => live::list(context),
+        (Ok(Resource::LiveEvents), Some(_)) => feed::events(&context.feed),
         (Ok(Resource::Time), _) => time(),
         (Ok(Resource::Document(at, document)), _) => match stream(context, &at, document.into()) {
             Some(stream) => return Target::Document(stream, document),
@@ -219,11 +224,24 @@ fn target(context: &Context, asked: &Asked) -> Target {
             Some(stream) => segment::init(&stream, kind, hash),
             None => Reply::not_found("no such stream\n"),
         },
+        (Ok(Resource::Poster(at)), _) => match stream(context, &at, Output::Cmaf) {
+            Some(stream) => segment::poster(&stream),
+            None => Reply::not_found("no such stream\n"),
+        },
         (Ok(Resource::Continuous(at, container)), _) => match stream(context, &at, container.into()) {
             Some(stream) => return Target::Continuous(stream, container),
             None => Reply::not_found("no such stream\n"),
         },
-        (Ok(Resource::Page | Resource::Asset(_) | Resource::Embed(_) | Resource::Live), None)
+        (
+            Ok(
+                Resource::Page
+                | Resource::Asset(_)
+                | Resource::Embed(_)
+                | Resource::Live
+                | Resource::LiveEvents,
+            ),
+            None,
+        )
         | (Err(_), _) => Reply::not_found("no such resource\n"),
     };
     Target::Here(Box::new(reply))

@@ -12,9 +12,11 @@ mod crowd;
 mod directives;
 mod encoding;
 mod farewell;
+mod feed;
 mod hold;
 mod http1;
 mod http2;
+mod live;
 mod page;
 mod payload;
 mod permission;
@@ -70,6 +72,8 @@ pub struct Context {
     config: Arc<Config>,
     /// The page; with it come its files and its list. `None` when switched off.
     page: Option<page::Page>,
+    /// The list for those who follow it.
+    feed: Arc<feed::Feed>,
     /// Who may play; `None`: everybody.
     authorizer: Option<Arc<Authorizer>>,
     limits: Limits,
@@ -133,6 +137,7 @@ impl Context {
             counts: Counts::default(),
             drained: watch::Sender::new(false),
             authorizer: None,
+            feed: feed::Feed::new(Arc::clone(&registry), Arc::clone(&config)),
             registry,
             config,
         }

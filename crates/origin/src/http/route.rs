@@ -21,6 +21,8 @@ pub(super) enum Resource<'a> {
     Embed(StreamPath<'a>),
     /// `/api/v1/live`: what the page lists.
     Live,
+    /// `/api/v1/live/events`: the same as it changes, with figures.
+    LiveEvents,
     /// `/time`: the clock for DASH's UTCTiming.
     Time,
     /// A playlist or an MPD: `/{app}/{stream}/index.m3u8` and its aliases, `llhls.m3u8`, `manifest.mpd`, `/{app}/{stream}.mpd`,
@@ -32,6 +34,8 @@ pub(super) enum Resource<'a> {
     Part(StreamPath<'a>, TrackKind, u64, u32),
     /// `/{app}/{stream}/video/init-{hash}.mp4`, likewise for audio.
     Init(StreamPath<'a>, TrackKind, &'a str),
+    /// `/{app}/{stream}/video/poster.mp4`: the newest keyframe.
+    Poster(StreamPath<'a>),
     /// `/{app}/{stream}.flv`, `.ts`, `.mp4`: the stream without segments.
     Continuous(StreamPath<'a>, Container),
 }
@@ -41,13 +45,17 @@ impl Resource<'_> {
     pub(super) fn stream(&self) -> Option<StreamPath<'_>> {
         match self {
             // A page shows what it then asks for.
-            Resource::Page | Resource::Asset(_) | Resource::Embed(_) | Resource::Live | Resource::Time => {
-                None
-            }
+            Resource::Page
+            | Resource::Asset(_)
+            | Resource::Embed(_)
+            | Resource::Live
+            | Resource::LiveEvents
+            | Resource::Time => None,
             Resource::Document(at, _)
             | Resource::Segment(at, _, _)
             | Resource::Part(at, _, _, _)
             | Resource::Init(at, _, _)
+            | Resource::Poster(at)
             | Resource::Continuous(at, _) => Some(*at),
         }
     }
@@ -144,6 +152,7 @@ pub(super) fn resource(path: &str) -> Result<Resource<'_>, RouteError> {
     match path {
         "/" => return Ok(Resource::Page),
         "/api/v1/live" => return Ok(Resource::Live),
+        "/api/v1/live/events" => return Ok(Resource::LiveEvents),
         "/time" => return Ok(Resource::Time),
         _ => {}
     }
@@ -161,7 +170,7 @@ pub(super) fn resource(path: &str) -> Result<Resource<'_>, RouteError> {
         // No path is both: an app holds one `/` at most, and what lies below a stream holds two more.
         "ts" => segment(folder, stem, extension).or_else(|| continuous(folder, stem, Container::Ts)),
         "m4s" => segment(folder, stem, extension),
-        "mp4" => init(folder, stem).or_else(|| continuous(folder, stem, Container::Mp4)),
+        "mp4" => beside(folder, stem).or_else(|| continuous(folder, stem, Container::Mp4)),
         "flv" => continuous(folder, stem, Container::Flv),
         "mpd" => mpd(folder, stem),
         _ => None,
@@ -228,11 +237,13 @@ fn canonical<N: std::str::FromStr>(text: &str) -> Option<N> {
     text.parse().ok().filter(|_| is_canonical)
 }
 
-fn init<'a>(folder: &'a str, stem: &'a str) -> Option<Resource<'a>> {
+/// What lies in an MP4 file beside a track's segments.
+fn beside<'a>(folder: &'a str, stem: &'a str) -> Option<Resource<'a>> {
     let (stream, rendition) = folder.rsplit_once('/')?;
-    let kind = match rendition {
-        "video" => TrackKind::Video,
-        "audio" => TrackKind::Audio,
+    let kind = match (rendition, stem) {
+        ("video", "poster") => return stream_path(stream).map(Resource::Poster),
+        ("video", _) => TrackKind::Video,
+        ("audio", _) => TrackKind::Audio,
         _ => return None,
     };
     Some(Resource::Init(stream_path(stream)?, kind, stem.strip_prefix("init-")?))
@@ -265,6 +276,7 @@ mod tests {
             Resource::Asset(name) => format!("asset {name}"),
             Resource::Embed(at) => format!("embed {} {}", at.app, at.stream),
             Resource::Live => "live".to_owned(),
+            Resource::LiveEvents => "live events".to_owned(),
             Resource::Time => "time".to_owned(),
             Resource::Document(at, document) => {
                 let document = match document {
@@ -290,6 +302,7 @@ mod tests {
                 format!("{kind} part {} {} {sequence} {part}", at.app, at.stream)
             }
             Resource::Init(at, kind, hash) => format!("{kind} init {} {} {hash}", at.app, at.stream),
+            Resource::Poster(at) => format!("poster {} {}", at.app, at.stream),
             Resource::Continuous(at, container) => format!("{container:?} {} {}", at.app, at.stream),
         })
     }
@@ -300,6 +313,7 @@ mod tests {
             ("/", "page"),
             ("/assets/page.js", "asset page.js"),
             ("/api/v1/live", "live"),
+            ("/api/v1/live/events", "live events"),
             ("/embed/live/cam", "embed live cam"),
             ("/embed/live/eu/cam", "embed live/eu cam"),
             ("/live/cam/index.m3u8", "multivariant live cam"),
@@ -325,6 +339,10 @@ mod tests {
             ("/live/eu/cam/audio/7.12.m4s", "audio part live/eu cam 7 12"),
             ("/live/cam/video/init-0123abcd.mp4", "video init live cam 0123abcd"),
             ("/live/cam/audio/init-0123abcd.mp4", "audio init live cam 0123abcd"),
+            ("/live/cam/video/poster.mp4", "poster live cam"),
+            ("/live/eu/cam/video/poster.mp4", "poster live/eu cam"),
+            ("/live/cam/poster.mp4", "Mp4 live/cam poster"),
+            ("/live/video/poster.mp4", "Mp4 live/video poster"),
             ("/live/cam/manifest.mpd", "mpd live cam"),
             ("/live/eu/cam/manifest.mpd", "mpd live/eu cam"),
             ("/live/cam.mpd", "mpd live cam"),
@@ -417,6 +435,8 @@ mod tests {
             ("/live/cam/video/1.4294967296.m4s", Unknown),
             ("/live/cam/ts/18446744073709551616.ts", Unknown),
             ("/live/cam/v/1.ts", Unknown),
+            ("/live/cam/audio/poster.mp4", Unknown),
+            ("/api/v1/live/events/", Unknown),
             ("/a/b/c/cam/index.m3u8", Unknown),
             ("/time/cam/index.m3u8", Unknown),
             ("/api/cam.m3u8", Unknown),
@@ -446,6 +466,7 @@ mod tests {
                     | Resource::Segment(at, _, _)
                     | Resource::Part(at, _, _, _)
                     | Resource::Init(at, _, _)
+                    | Resource::Poster(at)
                     | Resource::Continuous(at, _),
                 ) = resource
                 {

@@ -11,7 +11,7 @@ use headwater_packager::{Segment, Snapshot, State};
 use super::hold::{self, Held, Holder};
 use super::payload::Payload;
 use super::production::Production;
-use super::response::{GONE, Reply};
+use super::response::{GONE, Reply, SHORT};
 use super::route::Rendition;
 use crate::registry::Stream;
 
@@ -166,6 +166,17 @@ pub(super) fn init(stream: &Stream, kind: TrackKind, hash: &str) -> Reply {
             complete(Whole { content_type, etag, payload: init.bytes.clone().into() }, FOREVER)
         }
         None => Reply::not_found("no such initialization segment\n"),
+    }
+}
+
+/// Answers with the newest keyframe as a file of its own, a copy: it holds no segment. The next keyframe has the same name.
+pub(super) fn poster(stream: &Stream) -> Reply {
+    match stream.current().poster() {
+        Some(body) => {
+            let content_type = HeaderValue::from_static("video/mp4");
+            complete(Whole { content_type, etag: body.etag(), payload: body.plain().clone().into() }, SHORT)
+        }
+        None => Reply::not_found("the stream has no picture\n"),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use headwater_cmaf::{ChunkSample, ChunkWriter};
 use headwater_media::{MediaTime, Timescale, WallTime};
 use headwater_packager::{
     Cadence, Cmaf, CmafRendition, CmafSegment, Edge, InitSegment, Part, Period, Rendition, Snapshot, State,
@@ -11,7 +12,7 @@ use headwater_packager::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::client::{Response, connect, eventually, get, read_response, request, within};
+use super::client::{Response, connect, eventually, exchange, get, read_response, request, within};
 use super::{Server, assert_common, server, snapshot};
 
 const VIDEO: &str = "/live/cam/video/media.m3u8";
@@ -398,4 +399,46 @@ async fn low_latency_dash_is_there_while_segments_are_regular() {
     assert_eq!(response.status, 404);
     assert!(text(&response).contains("manifest.mpd"), "{}", text(&response));
     assert_eq!(get(server.address, "/live/cam/manifest.mpd", "").await.status, 200);
+}
+
+/// The newest keyframe as a file: what every object for caches has, under a name that is the next one's as well.
+#[tokio::test]
+async fn the_poster_is_an_object_like_others() {
+    let server = server(|_| {}).await;
+    publish(&server, 100, 3);
+    let path = "/live/cam/video/poster.mp4";
+    assert_eq!(
+        get(server.address, path, "").await.status,
+        404,
+        "what can't be read as a chunk has no picture"
+    );
+
+    let chunk = |data: &[u8]| {
+        let mut out = Vec::new();
+        let sample =
+            ChunkSample { duration: 3_000, composition_time_offset: 0, sync: true, disposable: false, data };
+        ChunkWriter::new().write(&mut out, 7, &[sample]).unwrap();
+        Bytes::from(out)
+    };
+    let mut snapshot = low_latency(State::Live, (100, 3), (100, 3));
+    let edge = snapshot.cmaf.as_mut().and_then(|cmaf| cmaf.video.as_mut()?.edge.as_mut()).unwrap();
+    edge.parts[0].payload = chunk(b"keyframe");
+    server.registry.publish_for_test("live", "cam", snapshot);
+    let poster = get(server.address, path, "").await;
+    assert_common(path, &poster);
+    assert_eq!((poster.status, poster.header("content-type")), (200, Some("video/mp4")));
+    assert_eq!(poster.header("cache-control"), Some("public, max-age=1"));
+    assert!(poster.body.starts_with(b"init") && poster.body.ends_with(b"mdatkeyframe"));
+    let etag = poster.header("etag").unwrap();
+    let again = get(server.address, path, &format!("If-None-Match: {etag}\r\n")).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    let head = exchange(server.address, &request("HEAD", path, "")).await;
+    assert_eq!((head.status, head.headers_without_date()), (200, poster.headers_without_date()));
+    let part = get(server.address, path, "Range: bytes=0-3\r\n").await;
+    assert_eq!((part.status, part.body.as_slice()), (206, &b"init"[..]));
+
+    assert_eq!(get(server.address, "/live/other/video/poster.mp4", "").await.status, 404);
+    let without = super::server(|config| (config.outputs.llhls, config.outputs.dash) = (false, false)).await;
+    publish(&without, 100, 3);
+    assert_eq!(get(without.address, path, "").await.status, 404, "CMAF is switched off");
 }

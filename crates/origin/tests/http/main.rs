@@ -3,6 +3,7 @@
 #[path = "../client/mod.rs"]
 mod client;
 mod connections;
+mod feed;
 mod holds;
 mod http2;
 mod low_latency;
@@ -187,6 +188,7 @@ async fn every_kind_of_resource() {
         ("/assets/page.css", 200, "text/css; charset=utf-8", "public, max-age=60", None),
         ("/assets/none.js", 404, "text/plain; charset=utf-8", "public, max-age=1", None),
         ("/api/v1/live", 200, "application/json", "no-store", None),
+        ("/live/cam/video/poster.mp4", 404, "text/plain; charset=utf-8", "public, max-age=1", None),
         ("/api/v1/streams", 404, "text/plain; charset=utf-8", "public, max-age=1", None),
         ("/healthz", 404, "text/plain; charset=utf-8", "public, max-age=1", None),
     ] {
@@ -475,7 +477,7 @@ async fn states_of_a_stream() {
 #[tokio::test]
 async fn the_page_can_be_switched_off() {
     let server = live_server(|config| config.http.page = false).await;
-    for path in ["/", "/assets/page.js", "/api/v1/live"] {
+    for path in ["/", "/assets/page.js", "/api/v1/live", "/api/v1/live/events"] {
         assert_eq!(get(server.address, path, "").await.status, 404, "{path}");
     }
     assert_eq!(get(server.address, "/live/cam.m3u8", "").await.status, 200);
@@ -499,6 +501,8 @@ async fn the_page_asks_no_other_origin_for_anything() {
         text.as_str(),
         include_str!("../../web/page.js"),
         include_str!("../../web/players.js"),
+        include_str!("../../web/feed.js"),
+        include_str!("../../web/pictures.js"),
         include_str!("../../web/page.css"),
     ];
     for file in own {
