@@ -197,7 +197,7 @@ mod tests {
             period: 10,
             parts: parts(count),
         });
-        CmafRendition { window: Arc::new(window), edge, revision: 0 }
+        CmafRendition { window: Arc::new(window), edge: edge.map(Arc::new), revision: 0 }
     }
 
     #[test]

@@ -68,7 +68,11 @@ fn rendition(last: u64, growing: usize) -> CmafRendition {
         period: 1,
         parts: parts(sequence, growing),
     };
-    CmafRendition { window: Arc::new(window), edge: Some(edge), revision: last * 100 + growing as u64 }
+    CmafRendition {
+        window: Arc::new(window),
+        edge: Some(Arc::new(edge)),
+        revision: last * 100 + growing as u64,
+    }
 }
 
 /// Of either rendition: the newest segment, and parts of the next.
@@ -422,7 +426,7 @@ async fn the_poster_is_an_object_like_others() {
     };
     let mut snapshot = low_latency(State::Live, (100, 3), (100, 3));
     let edge = snapshot.cmaf.as_mut().and_then(|cmaf| cmaf.video.as_mut()?.edge.as_mut()).unwrap();
-    edge.parts[0].payload = chunk(b"keyframe");
+    Arc::get_mut(edge).unwrap().parts[0].payload = chunk(b"keyframe");
     server.registry.publish_for_test("live", "cam", snapshot);
     let poster = get(server.address, path, "").await;
     assert_common(path, &poster);
