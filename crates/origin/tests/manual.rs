@@ -17,9 +17,11 @@ fn printed(arguments: &[&str]) -> String {
 fn commands() -> Vec<String> {
     let help = printed(&["--help"]);
     let (_, commands) = help.split_once("Commands:\n").unwrap();
-    let names = commands.lines().take_while(|line| !line.is_empty());
+    // Where a description is longer than the terminal is wide, it goes on in a line that is indented further.
+    let lines = commands.lines().take_while(|line| !line.is_empty());
+    let own = lines.filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')));
     let names: Vec<String> =
-        names.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+        own.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
     assert!(names.contains(&"serve".to_owned()), "{names:?}");
     names
 }
