@@ -1,5 +1,5 @@
-//! Everything at once, for as long as one likes: healthy streams that real encoders publish and careful readers follow, beside
-//! hostile publishers, hostile requests and readers that take nothing.
+//! Everything at once, for as long as one likes: healthy streams that real encoders publish, careful readers follow and, where it lasts
+//! a while, real players show, beside hostile publishers, hostile requests and readers that take nothing.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use crate::hostile_http::{self, cases::PROBE};
 use crate::process::{Process, Scratch, wait_for};
 use crate::rtmp_client::RtmpClient;
 use crate::server::try_fetch;
-use crate::{judge, media, publish};
+use crate::{judge, media, publish, watch};
 
 /// From the start of all encoders to the last stream's first playlist.
 const PLAYABLE: Duration = Duration::from_secs(60);
@@ -43,6 +43,15 @@ const BYTES_PER_STREAM: &str = "32MiB";
 /// Each kind of attacker comes from an address of its own.
 const REQUESTING: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const TAKING_NOTHING: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+
+/// A soak of so many seconds has players: what they would show of a shorter one is their start.
+const PLAYERS_FROM_SECONDS: u64 = 60;
+
+/// Until all of them have begun to play, on a machine with two cores that everything else uses as well.
+const PLAYERS_START: Duration = Duration::from_secs(20);
+
+/// A picture that stands still for so long is a stall, and less what two busy cores do to a player (ms).
+const PLAYER_STANDS_MS_MAX: u64 = 2_000;
 
 /// The stream that the attackers know of.
 const TARGET: &str = "soak-0";
@@ -95,6 +104,8 @@ pub fn run(scratch: &Scratch, plan: Plan) -> Result<(), Vec<String>> {
             (is_there(&server.watch_url(name)) && is_there(&dash)).then_some(())
         });
     }
+    let players =
+        (plan.time.as_secs() >= PLAYERS_FROM_SECONDS).then(|| Players::start(scratch, &server, &names));
     let (over, done) = (AtomicBool::new(false), Done::default());
     let give_up = &AtomicBool::new(false);
     let mut failures = Vec::new();
@@ -125,6 +136,7 @@ pub fn run(scratch: &Scratch, plan: Plan) -> Result<(), Vec<String>> {
         failures.extend(weigh(server, "middle", &done));
         sleep_until(started + plan.time);
         failures.extend(weigh(server, "end", &done));
+        failures.extend(players.into_iter().flat_map(Players::end));
         over.store(true, Ordering::Relaxed);
         for attacker in attackers {
             failures.extend(attacker.join().expect("an attacker").err());
@@ -160,6 +172,51 @@ pub fn run(scratch: &Scratch, plan: Plan) -> Result<(), Vec<String>> {
         failures.push(line.to_owned());
     }
     if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
+
+/// Players that nobody here wrote, each on a stream of its own where there are enough.
+struct Players {
+    /// When all of them played, in milliseconds since 1970.
+    playing: u64,
+    browsers: watch::Browsers,
+    ffmpeg: watch::Player,
+}
+
+impl Players {
+    fn start(scratch: &Scratch, server: &Server, names: &[String]) -> Players {
+        let kinds = [
+            ("hls.js", "hls.js", "index.m3u8"),
+            ("hls.js, low latency", "hls.js", "llhls.m3u8"),
+            ("dash.js", "dash.js", "manifest.mpd"),
+            ("shaka", "shaka", "manifest.mpd"),
+        ];
+        let mut urls = names.iter().cycle().map(|name| server.http_url(&format!("/live/{name}/")));
+        let mut url = |file: &str| urls.next().map_or_else(String::new, |folder| folder + file);
+        let list = kinds.map(|(name, mode, file)| (name, mode, url(file)));
+        let ffmpeg = watch::ffmpeg(scratch, "ffmpeg-watches", &url("index.m3u8"));
+        let browsers = watch::browsers(scratch, &list);
+        std::thread::sleep(PLAYERS_START);
+        Players { playing: watch::now_ms(), browsers, ffmpeg }
+    }
+
+    /// Ends them. Whose picture stood still, and for how long.
+    fn end(self) -> Vec<String> {
+        let (from, until) = (self.playing, watch::now_ms());
+        let mut players = self.browsers.end();
+        players.push(self.ffmpeg.end());
+        let judge = |player: &watch::Watched| {
+            let stood = player.stands.iter().filter(|stand| stand.to > from && stand.from < until);
+            let longest = stood.map(|stand| stand.to.saturating_sub(stand.from.max(from))).max().unwrap_or(0);
+            let end = until.saturating_sub(player.last.unwrap_or(from));
+            println!(
+                "  {}: its picture stood still for {longest} ms at most, {end} ms at the end",
+                player.name
+            );
+            (longest.max(end) > PLAYER_STANDS_MS_MAX)
+                .then(|| format!("{player:?} stood still for {longest} ms, {end} ms at the end"))
+        };
+        players.iter().filter_map(judge).collect()
+    }
 }
 
 fn sleep_until(at: Instant) {
