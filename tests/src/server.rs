@@ -211,21 +211,29 @@ pub fn delete(url: &str) -> u16 {
 
 /// GET, any status; None when no complete answer comes.
 pub fn try_fetch(url: &str) -> Option<Answer> {
+    fetch_or_why(url).ok()
+}
+
+/// As [`try_fetch`].
+///
+/// # Errors
+/// Why there was no answer.
+pub fn fetch_or_why(url: &str) -> Result<Answer, ureq::Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(ANSWER))
         .max_redirects(0)
         .build()
         .into();
-    let mut response = agent.get(url).call().ok()?;
+    let mut response = agent.get(url).call()?;
     let headers = response.headers().iter();
     let headers = headers
         .map(|(name, value)| {
             (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
         })
         .collect();
-    let body = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec().ok()?;
-    Some(Answer { status: response.status().as_u16(), headers, body })
+    let body = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec()?;
+    Ok(Answer { status: response.status().as_u16(), headers, body })
 }
 
 /// Three ports that nobody listens on. They are free when this returns; nothing else on a test machine takes ports so fast

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater_tests::server::{binary, fetch, free_ports, try_fetch};
+use headwater_tests::server::{binary, fetch, fetch_or_why, free_ports, try_fetch};
 use headwater_tests::{Headwater, Process, Scratch, media, publish, wait_for};
 
 /// From a start to its effect, on a machine that compiles beside the test.
@@ -109,7 +109,8 @@ fn a_restart_refuses_no_connection() {
             let (mut statuses, mut longest) = (Vec::new(), Duration::ZERO);
             while !is_over.load(Ordering::Relaxed) {
                 let began = Instant::now();
-                statuses.push(try_fetch(&playlist).map(|answer| answer.status));
+                let answer = fetch_or_why(&playlist);
+                statuses.push((began, answer.map(|answer| answer.status).map_err(|why| format!("{why:?}"))));
                 longest = longest.max(began.elapsed());
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -152,7 +153,7 @@ fn a_restart_refuses_no_connection() {
     let refused: Vec<&ErrorKind> =
         connections.iter().filter_map(|connection| connection.as_ref().err()).collect();
     assert_eq!(refused, Vec::<&ErrorKind>::new(), "RTMP");
-    let others: Vec<_> = answers.iter().filter(|status| **status != Some(200)).collect();
+    let others: Vec<_> = answers.iter().filter(|(_, status)| *status != Ok(200)).collect();
     assert!(others.is_empty(), "of {} requests: {others:?}", answers.len());
     // Somebody was there in the middle of it.
     assert!(longest > Duration::from_millis(500), "{longest:?}");

@@ -146,7 +146,7 @@ pub struct Http {
     /// of each request. DASH's clock has to be an absolute URL.
     pub public_url: String,
     /// How long players are answered as before once a shutdown has ended the publishers: the time to fetch what was published last.
-    /// A shutdown without anybody connected does not wait.
+    /// Where nobody has asked for anything it does not wait.
     #[serde(deserialize_with = "duration_within::<0, 60_000, _>", serialize_with = "duration_out")]
     pub shutdown_delay: Duration,
     /// How long a shutdown waits for running responses.

@@ -249,17 +249,27 @@ where
     let mut down = pin!(super::turned_on(&mut shutdown));
     let mut draining = false;
     let mut sleep = pin!(sleep_until(activity.deadline(deadlines).0));
+    let ended = |result: hyper::Result<()>| match result {
+        Ok(()) => End::Closed,
+        Err(error) if error.is_parse() => End::Malformed(error),
+        Err(error) => End::Failed(error),
+    };
+    let mut has_begun = false;
     let end = poll_fn(|cx| {
         if !draining && down.as_mut().poll(cx).is_ready() {
             draining = true;
+            // A connection of which hyper has read nothing is closed at once, and what was read of it to know its version, the
+            // beginning of a request, is lost with all that follows.
+            if !std::mem::replace(&mut has_begun, true)
+                && let Poll::Ready(result) = Pin::new(&mut connection).poll(cx)
+            {
+                return Poll::Ready(ended(result));
+            }
             Pin::new(&mut connection).graceful_shutdown();
         }
+        has_begun = true;
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-            return Poll::Ready(match result {
-                Ok(()) => End::Closed,
-                Err(error) if error.is_parse() => End::Malformed(error),
-                Err(error) => End::Failed(error),
-            });
+            return Poll::Ready(ended(result));
         }
         if activity.poll_lease_ended(cx).is_ready() {
             return Poll::Ready(End::LeaseEnded);

@@ -171,9 +171,9 @@ impl Context {
         }
     }
 
-    /// Nobody is connected.
+    /// Nobody has asked for anything yet. Who asks with a connection for each request is there without one most of the time.
     pub fn is_unused(&self) -> bool {
-        self.connections.count() == 0
+        self.counts.requests.load(Ordering::Relaxed) == 0
     }
 
     /// Resolves once [`serve`] has ended.
@@ -300,7 +300,8 @@ impl Client {
         let is_head = request.method() == Method::HEAD;
         // Nothing behind the head is read, neither as content nor as a request: whoever saw the content end elsewhere than hyper
         // does (Content-Length beside chunks, RFC 9112 6.1 and 11.2) smuggles nothing through here.
-        let is_last = request.version() < Version::HTTP_2 && connection::has_content(&request);
+        let is_http1 = request.version() < Version::HTTP_2;
+        let is_last = is_http1 && connection::has_content(&request);
         let asked = answer::ask(&self.context, &request, self.is_secure);
         // Without the token that may stand in front of it; what can't be read is not shown either.
         let path = asked.as_ref().ok().map(|asked| asked.path.as_str());
@@ -324,7 +325,8 @@ impl Client {
                 }
                 Err(reply) => *reply,
             };
-            if is_last {
+            // What comes while the process drains is the last as well; hyper may have begun with it before it is told.
+            if is_last || (is_http1 && *self.shutdown.borrow()) {
                 reply.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             let (status, took) = (reply.status.as_u16(), began.elapsed());

@@ -126,6 +126,24 @@ fn bytes(text: &'static str) -> Item {
     Ok(Bytes::from_static(text.as_bytes()))
 }
 
+/// The request was on its way, and comes when the process drains already.
+#[tokio::test]
+async fn a_request_that_meets_the_drain_is_answered() {
+    for pieces in [1, 2, 30] {
+        let mut live = live(ALL_LONG, endless).await;
+        live.shutdown.send_replace(true);
+        let request = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+        for piece in request.chunks(request.len().div_ceil(pieces)) {
+            live.client.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        drop(within(live.bodies.recv()).await.expect("the request is seen"));
+        let (answer, is_clean) = live.rest().await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && is_clean, "{pieces}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn each_piece_goes_out_when_it_comes() {
     let mut live = live(ALL_LONG, entire).await;
