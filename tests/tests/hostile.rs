@@ -292,21 +292,22 @@ fn publish_keys() {
     assert!(told.contains("publishing"), "the log was looked at: {told}");
 }
 
-/// Publications of the churn, half of the same name, half of different ones.
-const CYCLES: usize = 200;
+/// Publications of a wave, half of the same name, half of different ones.
+const CYCLES: usize = 100;
 
 /// Ended streams stay for a minute, for viewers who are not done with them.
 const FORGOTTEN: Duration = Duration::from_secs(90);
 
-/// What a churn may leave behind: what the allocator keeps, nothing that grows with the cycles.
-const CHURN_BYTES_MAX: u64 = 24 << 20;
+/// What the second wave may leave behind that the first did not: fifty streams of a second each are many times that.
+const CHURN_BYTES_MAX: u64 = 6 << 20;
 
-/// Two hundred publications come and go, and leave nothing behind.
+/// Two hundred publications with pictures come and go, and leave nothing behind. The first wave tells what the allocator keeps.
 #[test]
 fn churn_leaves_nothing_behind() {
     let scratch = Scratch::new("hostile-churn");
     let variables = [("PUBLISH__GRACE", "200ms"), ("PUBLISH__END_DELAY", "0s")];
-    let server = Server::start(&scratch, "churn", &variables, "");
+    // What an allocator keeps for each thread that once was busy is none of this test's business.
+    let server = Server::start_in(&scratch, "churn", &variables, "", &[("MALLOC_ARENA_MAX", "1")]);
     let tags = tags(&media::plain());
     // The first second: a keyframe and the pictures after it, so that every stream has a segment.
     let second: Vec<_> = tags.into_iter().filter(|tag| tag.timestamp_ms < 1_000).collect();
@@ -318,21 +319,20 @@ fn churn_leaves_nothing_behind() {
         // Every other pair says goodbye, the rest are gone.
         if number % 4 < 2 { client.leave() } else { client.hang_up() }
     };
-    for number in 0..20 {
-        cycle(number);
-    }
+    let wave = |numbers: std::ops::Range<usize>| {
+        numbers.for_each(cycle);
+        let streams = server.streams().as_array().map_or(0, Vec::len);
+        println!("{streams} streams, {} MiB at most", server.memory_bytes("VmHWM") >> 20);
+        assert!(streams <= CYCLES / 2 + 1, "{streams} streams of {} names", CYCLES / 2 + 1);
+        wait_for("all streams to be forgotten", FORGOTTEN, || {
+            server.streams().as_array().is_some_and(Vec::is_empty).then_some(())
+        });
+        server.memory_bytes("VmRSS")
+    };
     let before = server.memory_bytes("VmRSS");
-    for number in 20..CYCLES {
-        cycle(number);
-    }
-    let streams = server.streams().as_array().map_or(0, Vec::len);
-    println!("{streams} streams, {} MiB at most", server.memory_bytes("VmHWM") >> 20);
-    assert!(streams <= CYCLES / 2 + 1, "{streams} streams of {} names", CYCLES / 2 + 1);
-    wait_for("all streams to be forgotten", FORGOTTEN, || {
-        server.streams().as_array().is_some_and(Vec::is_empty).then_some(())
-    });
-    let after = server.memory_bytes("VmRSS");
-    println!("{} MiB before, {} MiB after", before >> 20, after >> 20);
-    assert!(after <= before + CHURN_BYTES_MAX, "{before} bytes before, {after} after");
+    let first = wave(0..CYCLES);
+    let second = wave(CYCLES..2 * CYCLES);
+    println!("{before} bytes before, {first} after the first wave, {second} after the second");
+    assert!(second <= first + CHURN_BYTES_MAX, "{first} bytes after the first wave, {second} after the second");
     assert!(!server.process.log().contains("panicked"));
 }
