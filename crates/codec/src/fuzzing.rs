@@ -4,7 +4,8 @@
 use crate::aac::{AdtsHeader, AudioSpecificConfig};
 use crate::bits::BitReader;
 use crate::h264::{AvcConfig, DIMENSION_MAX, Sps};
-use crate::mp3;
+use crate::scte35::SpliceInfo;
+use crate::{crc32, mp3};
 
 /// A record that parses is written, parsed again to an equal value, and written to the same bytes.
 pub fn avcc(data: &[u8]) {
@@ -16,6 +17,32 @@ pub fn avcc(data: &[u8]) {
     // Its own parameter sets change nothing.
     for nal in config.sps().iter().chain(config.pps()) {
         assert!(config.contains(nal));
+    }
+}
+
+/// A section that parses can be given any time, and reads the same but for that.
+pub fn scte35(data: &[u8]) {
+    // Chance finds no CRC; with the right one the rest is reached.
+    let mut section = data.to_vec();
+    section.extend_from_slice(&crc32::mpeg2(data).to_be_bytes());
+    for section in [data, &section] {
+        let Ok(info) = SpliceInfo::parse(section) else { continue };
+        for ticks in [0, 1, -1, 1 << 33, i64::MAX] {
+            let timed = info.timed_at(ticks);
+            let Ok(again) = SpliceInfo::parse(&timed) else { panic!("{timed:02x?} is no section any more") };
+            let said = |info: &SpliceInfo| (info.splice(), info.event_id(), info.duration());
+            assert_eq!(said(&again), said(&info));
+            // Only the adjustment and the CRC are others.
+            let timed_back = again.timed_at(ticks);
+            assert_eq!(timed_back, timed);
+            assert!(
+                timed
+                    .iter()
+                    .zip(section)
+                    .enumerate()
+                    .all(|(at, (a, b))| { a == b || (4..9).contains(&at) || at + 4 >= section.len() })
+            );
+        }
     }
 }
 

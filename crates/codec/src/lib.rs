@@ -23,10 +23,13 @@
 
 pub mod aac;
 pub mod bits;
+pub mod crc32;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod h264;
+pub mod id3;
 pub mod mp3;
+pub mod scte35;
 
 pub use error::Error;

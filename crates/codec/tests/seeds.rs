@@ -6,8 +6,13 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 type Body = fn(&[u8]);
-const BODIES: [(&str, Body); 4] =
-    [("avcc", fuzzing::avcc), ("sps", fuzzing::sps), ("asc", fuzzing::asc), ("mp3", fuzzing::mp3)];
+const BODIES: [(&str, Body); 5] = [
+    ("avcc", fuzzing::avcc),
+    ("sps", fuzzing::sps),
+    ("asc", fuzzing::asc),
+    ("mp3", fuzzing::mp3),
+    ("scte35", fuzzing::scte35),
+];
 
 #[test]
 fn seeds_and_their_truncations() {

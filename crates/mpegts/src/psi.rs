@@ -1,5 +1,7 @@
 //! Program association and program map tables: one section each, one packet each, made once per configuration.
 
+use headwater_codec::crc32;
+
 use crate::packet::{BODY_SIZE, Pid};
 
 /// One program per transport stream (RFC 8216 3.2); its number and the stream's are arbitrary and constant.
@@ -14,6 +16,16 @@ const PID_PROGRAM_MAP: u16 = 0x1000;
 pub(crate) struct Stream {
     pub(crate) stream_type: u8,
     pub(crate) pid: u16,
+    /// Descriptors of the stream (H.222.0 2.6), and those that it asks of its program.
+    pub(crate) descriptors: &'static [u8],
+    pub(crate) program_descriptors: &'static [u8],
+}
+
+impl Stream {
+    /// One that needs no descriptor, as those of pictures and sound.
+    pub(crate) const fn plain(stream_type: u8, pid: u16) -> Stream {
+        Stream { stream_type, pid, descriptors: &[], program_descriptors: &[] }
+    }
 }
 
 /// Both tables, ready to be written, with their counters and the map's version.
@@ -59,19 +71,26 @@ fn association_section() -> Vec<u8> {
     section(0x00, TRANSPORT_STREAM_ID, 0, &body)
 }
 
-/// H.222.0 2.4.4.8. None of our stream types needs a descriptor.
+/// H.222.0 2.4.4.8.
 fn map_section(streams: &[Stream], version: u8) -> Vec<u8> {
     // PCR_PID: the first stream listed, which is video where there is any. 0x1fff, "no clock", is never right here.
     let pcr_pid = streams.first().map_or(0x1fff, |stream| stream.pid);
     let mut body = Vec::with_capacity(4 + 5 * streams.len());
     body.extend_from_slice(&(0xe000 | pcr_pid).to_be_bytes());
-    body.extend_from_slice(&[0xf0, 0x00]);
+    push_descriptors(&mut body, streams.iter().map(|stream| stream.program_descriptors));
     for stream in streams {
         body.push(stream.stream_type);
         body.extend_from_slice(&(0xe000 | stream.pid).to_be_bytes());
-        body.extend_from_slice(&[0xf0, 0x00]);
+        push_descriptors(&mut body, std::iter::once(stream.descriptors));
     }
     section(0x02, PROGRAM_NUMBER, version, &body)
+}
+
+/// A loop of descriptors behind its length in 12 bits.
+fn push_descriptors<'a>(body: &mut Vec<u8>, descriptors: impl Iterator<Item = &'a [u8]> + Clone) {
+    let length = descriptors.clone().map(<[u8]>::len).sum::<usize>();
+    body.extend_from_slice(&(0xf000 | u16::try_from(length).unwrap_or(0)).to_be_bytes());
+    descriptors.for_each(|descriptor| body.extend_from_slice(descriptor));
 }
 
 /// A section of the long form: header, one of one, body, CRC.
@@ -84,7 +103,7 @@ fn section(table_id: u8, table_id_extension: u16, version: u8, body: &[u8]) -> V
     section.extend_from_slice(&table_id_extension.to_be_bytes());
     section.extend_from_slice(&[0xc1 | version << 1, 0, 0]);
     section.extend_from_slice(body);
-    let crc = crc32(&section);
+    let crc = crc32::mpeg2(&section);
     section.extend_from_slice(&crc.to_be_bytes());
     section
 }
@@ -93,20 +112,11 @@ fn section(table_id: u8, table_id_extension: u16, version: u8, body: &[u8]) -> V
 fn packet_body(section: &[u8]) -> [u8; BODY_SIZE] {
     let mut body = [0xff; BODY_SIZE];
     let bytes = std::iter::once(&0).chain(section);
-    debug_assert!(section.len() < BODY_SIZE, "two streams fill 26 bytes");
+    debug_assert!(section.len() < BODY_SIZE, "four streams fill 78 bytes");
     for (place, byte) in body.iter_mut().zip(bytes) {
         *place = *byte;
     }
     body
-}
-
-/// CRC-32/MPEG-2 (H.222.0 annex A): polynomial 0x04c11db7, all ones at first, nothing reflected, nothing inverted.
-fn crc32(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {
-            if crc & 0x8000_0000 == 0 { crc << 1 } else { crc << 1 ^ 0x04c1_1db7 }
-        })
-    })
 }
 
 #[cfg(test)]
@@ -124,7 +134,7 @@ mod tests {
 
     #[test]
     fn map_byte_by_byte() {
-        let streams = [Stream { stream_type: 0x1b, pid: 0x100 }, Stream { stream_type: 0x0f, pid: 0x101 }];
+        let streams = [Stream::plain(0x1b, 0x100), Stream::plain(0x0f, 0x101)];
         let section = map_section(&streams, 3);
         let (content, _crc) = section.split_at(section.len() - 4);
         assert_eq!(
@@ -135,12 +145,12 @@ mod tests {
             ]
         );
         // The CRC over a section with its CRC is 0.
-        assert_eq!(crc32(&section), 0);
+        assert_eq!(crc32::mpeg2(&section), 0);
     }
 
     #[test]
     fn version_counts_modulo_32() {
-        let streams = [Stream { stream_type: 0x0f, pid: 0x101 }];
+        let streams = [Stream::plain(0x0f, 0x101)];
         let mut tables = Tables::new(&streams);
         let mut versions = Vec::new();
         for _ in 0..33 {
