@@ -65,7 +65,8 @@ fn buffers(seconds: i64) -> Vec<Vec<u8>> {
 fn mux(bencher: Bencher<'_, '_>, seconds: i64) {
     let samples = samples(seconds);
     let bytes: usize = samples.iter().map(|sample| sample.data.len()).sum();
-    let mut muxer = Muxer::new(Program { video: Some(&video()), audio: None }).expect("a valid record");
+    let mut muxer =
+        Muxer::new(Program { video: Some(&video()), ..Program::default() }).expect("a valid record");
     let mut segments = buffers(seconds);
     bencher.counter(BytesCount::new(bytes)).bench_local(|| {
         let mut segment = segments.iter_mut();

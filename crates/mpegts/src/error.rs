@@ -34,6 +34,12 @@ pub enum Error {
     /// The access unit holds more NAL units than [`NAL_UNITS_MAX`].
     #[error("more than {} NAL units in an access unit", NAL_UNITS_MAX)]
     NalUnitsTooMany,
+    /// The program announces no tracks of timed metadata.
+    #[error("the program has no track of timed metadata")]
+    MetadataMissing,
+    /// An ID3 tag that no PES packet can hold, or a section that is none.
+    #[error("timed metadata of {0} bytes")]
+    MetadataTooLong(usize),
     /// An audio frame without bytes.
     #[error("the audio frame is empty")]
     FrameEmpty,

@@ -35,6 +35,7 @@ pub fn mpegts_mux(data: &[u8]) {
     let program = |code: u8| Program {
         video: (code & 1 == 0).then_some(&video),
         audio: (code & 2 == 0).then_some(&audio),
+        timed_metadata: true,
     };
     let mut now = program(0);
     let mut muxer = Muxer::new(now).expect("the records above are good");
@@ -78,6 +79,13 @@ pub fn mpegts_mux(data: &[u8]) {
             3 => {
                 muxer.end_segment(&mut out, Some(MediaTime::new(at, Timescale::MPEG)));
                 muxer.begin_segment(&mut out);
+            }
+            4 if code & 8 != 0 => {
+                let tag = headwater_codec::id3::TAG_SIZE_MAX.min(body.len());
+                let tag = body.get(..tag).unwrap_or_default();
+                let at = MediaTime::new(at, Timescale::MPEG);
+                muxer.write_id3(&mut out, at, tag).expect("a tag is shorter than a PES packet may be");
+                expected.entry(0x102).or_default().extend(tag);
             }
             4 => muxer.flush_audio(&mut out),
             5 => muxer.mark_discontinuity(),
@@ -186,7 +194,7 @@ fn elementary_streams(out: &[u8]) -> BTreeMap<u16, Vec<u8>> {
         let skip = if flags & 0x20 == 0 { 0 } else { usize::from(*body.first().expect("184 bytes")) + 1 };
         let payload = body.get(skip..).expect("an adaptation field that ends in its packet");
         assert_eq!(payload.is_empty(), has_payload == 0, "payload and its announcement");
-        if pid != 0x100 && pid != 0x101 {
+        if !(0x100..=0x102).contains(&pid) {
             continue;
         }
         let header =

@@ -14,7 +14,7 @@
 //!     codec: AudioCodec::Aac, record: Bytes::from_static(&[0x11, 0x90]), codec_string: "mp4a.40.2".into(),
 //!     sample_rate: rate, output_sample_rate: 48_000, channels: 2, samples_per_frame: 1_024,
 //! };
-//! let mut muxer = Muxer::new(Program { video: None, audio: Some(&audio) })?;
+//! let mut muxer = Muxer::new(Program { audio: Some(&audio), ..Program::default() })?;
 //! let mut segment = Vec::new();
 //! muxer.begin_segment(&mut segment);
 //! for n in 0..94 {

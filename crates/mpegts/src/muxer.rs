@@ -4,7 +4,7 @@ use headwater_media::{AudioConfig, MediaTime, Sample, Timescale, TrackKind, Vide
 
 use crate::Error;
 use crate::audio::{AudioTrack, Frame, Queue};
-use crate::packet::{Adaptation, PesHeader, Pid, Scatter};
+use crate::packet::{Adaptation, PES_PAYLOAD_MAX, PesHeader, Pid, Scatter};
 use crate::psi::{Stream, Tables};
 use crate::video::VideoTrack;
 
@@ -12,9 +12,26 @@ use crate::video::VideoTrack;
 const PID_VIDEO: u16 = 0x100;
 const PID_AUDIO: u16 = 0x101;
 
-/// PES stream ids (H.222.0 table 2-22): video stream 0, audio stream 0.
+const PID_ID3: u16 = 0x102;
+const PID_SPLICE: u16 = 0x103;
+
+/// PES stream ids (H.222.0 table 2-22): video stream 0, audio stream 0, private stream 1.
 const STREAM_ID_VIDEO: u8 = 0xe0;
 const STREAM_ID_AUDIO: u8 = 0xc0;
+const STREAM_ID_PRIVATE: u8 = 0xbd;
+
+/// Metadata in PES packets (H.222.0 2.12.3), announced as ID3 by a metadata_descriptor and by the metadata_pointer_descriptor of
+/// program 1, as Apple's "Timed Metadata for HTTP Live Streaming" has them.
+const ID3: Stream = Stream {
+    stream_type: 0x15,
+    pid: PID_ID3,
+    descriptors: b"\x26\x0d\xff\xffID3 \xffID3 \x00\x0f",
+    program_descriptors: b"\x25\x0f\xff\xffID3 \xffID3 \x00\x1f\x00\x01",
+};
+
+/// Sections of splice information, announced by a registration descriptor "CUEI" of the program (SCTE 35 8.1).
+const SPLICE: Stream =
+    Stream { stream_type: 0x86, pid: PID_SPLICE, descriptors: &[], program_descriptors: b"\x05\x04CUEI" };
 
 /// How far the clock is behind the DTS of the packet that carries it, in 90 kHz ticks: 0.7 s, as ffmpeg's muxer has it.
 /// Audio that trails video by less than this is never late against the clock.
@@ -42,6 +59,8 @@ pub struct Program<'a> {
     pub video: Option<&'a VideoConfig>,
     /// AAC or MP3. List it only when it really sends: hls.js and Safari wait for every track that is announced.
     pub audio: Option<&'a AudioConfig>,
+    /// Tracks of ID3 tags and of splice information. Players are to know of them before the first tag comes.
+    pub timed_metadata: bool,
 }
 
 /// Writes access units and audio frames as transport packets, appending to buffers that the caller owns.
@@ -58,6 +77,8 @@ pub struct Muxer {
     tables: Tables,
     video_pid: Pid,
     audio_pid: Pid,
+    id3_pid: Pid,
+    splice_pid: Pid,
     clock: Clock,
     queue: Queue,
     /// Audio-only: the segment's first PES packet, where players may start, is still to come.
@@ -69,6 +90,7 @@ pub struct Muxer {
 struct Tracks {
     video: Option<VideoTrack>,
     audio: Option<AudioTrack>,
+    timed_metadata: bool,
 }
 
 /// When clock and tables were last written, in 90 kHz ticks of DTS.
@@ -87,15 +109,17 @@ impl Tracks {
         let tracks = Tracks {
             video: program.video.map(VideoTrack::new).transpose()?,
             audio: program.audio.map(AudioTrack::new).transpose()?,
+            timed_metadata: program.timed_metadata,
         };
         if tracks.video.is_none() && tracks.audio.is_none() { Err(Error::NoTrack) } else { Ok(tracks) }
     }
 
     /// What the program map lists, the stream with the clock first.
     fn streams(&self) -> Vec<Stream> {
-        let video = self.video.iter().map(|video| Stream { stream_type: video.stream_type, pid: PID_VIDEO });
-        let audio = self.audio.iter().map(|audio| Stream { stream_type: audio.stream_type, pid: PID_AUDIO });
-        video.chain(audio).collect()
+        let video = self.video.iter().map(|video| Stream::plain(video.stream_type, PID_VIDEO));
+        let audio = self.audio.iter().map(|audio| Stream::plain(audio.stream_type, PID_AUDIO));
+        let metadata = [ID3, SPLICE].into_iter().filter(|_| self.timed_metadata);
+        video.chain(audio).chain(metadata).collect()
     }
 }
 
@@ -112,6 +136,8 @@ impl Muxer {
             tracks,
             video_pid: Pid::new(PID_VIDEO),
             audio_pid: Pid::new(PID_AUDIO),
+            id3_pid: Pid::new(PID_ID3),
+            splice_pid: Pid::new(PID_SPLICE),
             clock: Clock::default(),
             queue: Queue::default(),
             segment_opening: true,
@@ -203,6 +229,42 @@ impl Muxer {
         Ok(())
     }
 
+    /// Writes an ID3 tag that belongs to the media time `at`, as one PES packet.
+    ///
+    /// # Errors
+    /// [`Error::MetadataMissing`] when the program has no such track, [`Error::MetadataTooLong`]; nothing was written then.
+    pub fn write_id3(&mut self, out: &mut Vec<u8>, at: MediaTime, tag: &[u8]) -> Result<(), Error> {
+        if !self.tracks.timed_metadata {
+            return Err(Error::MetadataMissing);
+        }
+        if tag.len() > PES_PAYLOAD_MAX {
+            return Err(Error::MetadataTooLong(tag.len()));
+        }
+        let pts = at.rescale(Timescale::MPEG).ticks();
+        let header = PesHeader::new(STREAM_ID_PRIVATE, tag.len(), pts, pts).aligned();
+        let size = header.bytes().len() + tag.len();
+        let mut scatter = Scatter::start(out, &mut self.id3_pid, size, &Adaptation::default());
+        scatter.write(header.bytes());
+        scatter.write(tag);
+        Ok(())
+    }
+
+    /// Writes a splice_info_section (SCTE 35), CRC and all, in packets of its own.
+    ///
+    /// # Errors
+    /// [`Error::MetadataMissing`] when the program has no such track, [`Error::MetadataTooLong`] above 4,096 bytes; nothing was written
+    /// then.
+    pub fn write_splice_info(&mut self, out: &mut Vec<u8>, section: &[u8]) -> Result<(), Error> {
+        if !self.tracks.timed_metadata {
+            return Err(Error::MetadataMissing);
+        }
+        if section.len() > headwater_codec::scte35::SECTION_SIZE_MAX {
+            return Err(Error::MetadataTooLong(section.len()));
+        }
+        self.splice_pid.write_long_section(out, section);
+        Ok(())
+    }
+
     /// Ends a segment: writes the waiting audio whose PTS is before `cut`, all of it without a cut. Later frames wait for
     /// the next segment.
     pub fn end_segment(&mut self, out: &mut Vec<u8>, cut: Option<MediaTime>) {
@@ -289,4 +351,83 @@ impl Clock {
 /// The clock when the sample to decode at `dts` arrives.
 fn clock_at(dts: i64) -> i64 {
     dts.saturating_sub(PCR_DELAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use headwater_media::AudioCodec;
+
+    use super::*;
+
+    fn muxer(timed_metadata: bool) -> Muxer {
+        let rate = Timescale::new(48_000).unwrap();
+        let audio = AudioConfig {
+            codec: AudioCodec::Aac,
+            record: Bytes::from_static(&[0x11, 0x90]),
+            codec_string: "mp4a.40.2".into(),
+            sample_rate: rate,
+            output_sample_rate: 48_000,
+            channels: 2,
+            samples_per_frame: 1_024,
+        };
+        Muxer::new(Program { audio: Some(&audio), timed_metadata, ..Program::default() }).unwrap()
+    }
+
+    #[test]
+    fn metadata_is_announced() {
+        let mut out = Vec::new();
+        muxer(true).begin_segment(&mut out);
+        let map = &out[188 + 5..];
+        // mpegts-hls.md 4.4, and SCTE 35 8.1: of the program, then of its streams.
+        let program = b"\xe1\x01\xf0\x17\x25\x0f\xff\xffID3 \xffID3 \x00\x1f\x00\x01\x05\x04CUEI";
+        assert_eq!(&map[8..8 + program.len()], program);
+        let streams = b"\x0f\xe1\x01\xf0\x00\x15\xe1\x02\xf0\x0f\x26\x0d\xff\xffID3 \xffID3 \x00\x0f\x86\xe1\x03\xf0\x00";
+        assert_eq!(&map[8 + program.len()..8 + program.len() + streams.len()], streams);
+        let length = 3 + (usize::from(map[1] & 0x0f) << 8 | usize::from(map[2]));
+        assert_eq!(headwater_codec::crc32::mpeg2(&map[..length]), 0);
+        assert!(length <= 183);
+    }
+
+    #[test]
+    fn a_tag_is_one_pes_packet() {
+        let mut out = Vec::new();
+        muxer(true).write_id3(&mut out, MediaTime::new(1_000, Timescale::MILLIS), b"ID3 tag").unwrap();
+        assert_eq!(out.len(), 188);
+        assert_eq!(&out[..4], [0x47, 0x41, 0x02, 0x30]);
+        // data_alignment_indicator, PTS alone, and 90,000 in it.
+        let pes = b"\0\0\x01\xbd\0\x0f\x84\x80\x05\x21\0\x05\xbf\x21ID3 tag";
+        assert_eq!(&out[188 - pes.len()..], pes);
+    }
+
+    #[test]
+    fn sections_of_every_length() {
+        for size in [20_usize, 183, 184, 366, 367, 368, 4_096] {
+            let section: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+            let mut out = Vec::new();
+            let mut muxer = muxer(true);
+            muxer.write_splice_info(&mut out, &section).unwrap();
+            let packets: Vec<&[u8]> = out.chunks(188).collect();
+            assert_eq!(packets.len(), (size + 1).div_ceil(184), "{size}");
+            let mut read = Vec::new();
+            for (n, packet) in packets.iter().enumerate() {
+                let start = if n == 0 { 0x41 } else { 0x01 };
+                assert_eq!(packet[..4], [0x47, start, 0x03, 0x10 | (n as u8 & 15)], "{size}");
+                read.extend_from_slice(&packet[4..]);
+            }
+            assert_eq!((read[0], &read[1..=size]), (0, section.as_slice()));
+            assert!(read[size + 1..].iter().all(|byte| *byte == 0xff));
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_that_was_not_announced() {
+        let mut out = Vec::new();
+        let at = MediaTime::new(0, Timescale::MPEG);
+        assert_eq!(muxer(false).write_id3(&mut out, at, b"ID3"), Err(Error::MetadataMissing));
+        assert_eq!(muxer(false).write_splice_info(&mut out, b"\xfc"), Err(Error::MetadataMissing));
+        assert_eq!(muxer(true).write_id3(&mut out, at, &[0; 70_000]), Err(Error::MetadataTooLong(70_000)));
+        assert_eq!(muxer(true).write_splice_info(&mut out, &[0; 4_097]), Err(Error::MetadataTooLong(4_097)));
+        assert!(out.is_empty());
+    }
 }

@@ -54,6 +54,20 @@ impl Pid {
         out.extend_from_slice(body);
     }
 
+    /// A section of any length over as many packets as it takes (H.222.0 2.4.4): a pointer_field in front, and 0xff to the end.
+    pub(crate) fn write_long_section(&mut self, out: &mut Vec<u8>, section: &[u8]) {
+        let (first, rest) = section.split_at(section.len().min(BODY_SIZE - 1));
+        let mut put = |unit_start: bool, pointer: &[u8], piece: &[u8]| {
+            let end = out.len() + PACKET_SIZE;
+            out.extend_from_slice(&self.header(unit_start, Control::PayloadOnly));
+            out.extend_from_slice(pointer);
+            out.extend_from_slice(piece);
+            out.resize(end, 0xff);
+        };
+        put(true, &[0], first);
+        rest.chunks(BODY_SIZE).for_each(|piece| put(false, &[], piece));
+    }
+
     /// Packets that are payload from end to end: the hot loop. Sizes known to the compiler make both appends plain vector
     /// moves; assembling 188 bytes first was slower in `benches/mux.rs`, zeroing the room ahead as well.
     fn write_full(&mut self, out: &mut Vec<u8>, bodies: &[[u8; BODY_SIZE]]) {
@@ -230,6 +244,14 @@ impl PesHeader {
             d4,
         ];
         PesHeader { bytes, size }
+    }
+
+    /// The same with data_alignment_indicator: the payload begins with a tag.
+    pub(crate) fn aligned(mut self) -> PesHeader {
+        if let Some(flags) = self.bytes.get_mut(6) {
+            *flags |= 0x04;
+        }
+        self
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

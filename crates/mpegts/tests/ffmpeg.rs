@@ -140,7 +140,9 @@ fn ffmpeg_plays_it_and_nothing_is_lost() {
         let (video, audio) = (case.video(&sent), case.audio(&sent));
         assert!(sent.video.len() == 200 || video.is_none(), "{name}: {} pictures", sent.video.len());
         assert!(!sent.audio.is_empty() || case.rate == 0, "{name}");
-        let mut muxer = Muxer::new(Program { video: video.as_ref(), audio: audio.as_ref() }).unwrap();
+        let mut muxer =
+            Muxer::new(Program { video: video.as_ref(), audio: audio.as_ref(), ..Program::default() })
+                .unwrap();
         let segments = segments(&mut muxer, &case.samples(&sent, audio.as_ref()));
         assert!(segments.len() >= 4, "{name}: {} segments", segments.len());
 

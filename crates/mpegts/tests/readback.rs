@@ -100,7 +100,7 @@ fn tables_and_stream_types() {
         ("MPEG-1 layer III", none, Some(mp3(48_000)), vec![(0x03, 0x101)]),
         ("MPEG-2 layer III", none, Some(mp3(24_000)), vec![(0x04, 0x101)]),
     ] {
-        let mut muxer = Muxer::new(Program { video, audio: audio.as_ref() }).unwrap();
+        let mut muxer = Muxer::new(Program { video, audio: audio.as_ref(), ..Program::default() }).unwrap();
         let mut out = Vec::new();
         muxer.begin_segment(&mut out);
         assert_eq!(out.len(), 376, "{name}");
@@ -232,7 +232,7 @@ fn another_configuration() {
         for segment in segments(&mut muxer, &first.samples()) {
             reader.segment(&segment);
         }
-        muxer.reconfigure(Program { video: Some(video), audio: Some(audio) }).unwrap();
+        muxer.reconfigure(Program { video: Some(video), audio: Some(audio), ..Program::default() }).unwrap();
         if stream.is_some() {
             reader.discontinuity();
         }
@@ -251,14 +251,14 @@ fn another_configuration() {
 #[test]
 fn audio_that_waits_goes_with_its_configuration() {
     let (stereo, mono) = (aac(48_000), aac_config(&[0x11, 0x88], 48_000));
-    let mut muxer = Muxer::new(Program { video: None, audio: Some(&stereo) }).unwrap();
+    let mut muxer = Muxer::new(Program { audio: Some(&stereo), ..Program::default() }).unwrap();
     let (mut before, mut after) = (Vec::new(), Vec::new());
     muxer.begin_segment(&mut before);
     for n in 0..3 {
         muxer.write_audio(&mut before, &sound(480_000 + n * 1_024, 48_000, noise(1, 30).into())).unwrap();
     }
     muxer.end_segment(&mut before, Some(MediaTime::new(903_000, Timescale::MPEG)));
-    muxer.reconfigure(Program { video: None, audio: Some(&mono) }).unwrap();
+    muxer.reconfigure(Program { audio: Some(&mono), ..Program::default() }).unwrap();
     muxer.begin_segment(&mut after);
     muxer.write_audio(&mut after, &sound(483_072, 48_000, noise(2, 40).into())).unwrap();
     muxer.end_segment(&mut after, None);
@@ -333,6 +333,7 @@ fn tracks_that_come_and_go() {
             let program = Program {
                 video: shape.frame_ticks.map(|_| &video),
                 audio: shape.audio.as_ref().map(|_| &audio),
+                ..Program::default()
             };
             muxer.reconfigure(program).unwrap();
             reader.discontinuity();
@@ -513,8 +514,9 @@ fn what_is_refused_leaves_no_trace() {
 
 #[test]
 fn programs_that_are_refused() {
-    let refused =
-        |audio: &headwater_media::AudioConfig| Muxer::new(Program { video: None, audio: Some(audio) }).err();
+    let refused = |audio: &headwater_media::AudioConfig| {
+        Muxer::new(Program { audio: Some(audio), ..Program::default() }).err()
+    };
     assert!(matches!(Muxer::new(Program::default()), Err(Error::NoTrack)));
     for (name, record) in [
         ("960 samples", &[0x11, 0x94][..]),
@@ -530,7 +532,7 @@ fn programs_that_are_refused() {
     let mut video = video_config();
     for end in 0..43 {
         video.record = bytes::Bytes::copy_from_slice(&support::RECORD[..end]);
-        let error = Muxer::new(Program { video: Some(&video), audio: None }).err();
+        let error = Muxer::new(Program { video: Some(&video), ..Program::default() }).err();
         assert!(matches!(error, Some(Error::VideoRecord(_))), "{end}: {error:?}");
     }
     let mut muxer = Stream { audio: None, ..Stream::default() }.muxer();

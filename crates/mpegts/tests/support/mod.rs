@@ -190,7 +190,8 @@ impl Stream {
 
     pub(crate) fn muxer(&self) -> Muxer {
         let video = self.frame_ticks.map(|_| video_config());
-        Muxer::new(Program { video: video.as_ref(), audio: self.audio.as_ref() }).unwrap()
+        Muxer::new(Program { video: video.as_ref(), audio: self.audio.as_ref(), ..Program::default() })
+            .unwrap()
     }
 
     /// The segments, cut at every keyframe; audio-only every two seconds.
