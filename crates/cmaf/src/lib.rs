@@ -44,4 +44,4 @@ pub use init::{
     AUDIO_RECORD_SIZE_MAX, AUDIO_TRACK_ID, InitSegment, TRACK_ID, VIDEO_TRACK_ID, audio_init, movie_init,
     video_init,
 };
-pub use preamble::{Moment, ProducerReferenceTime, write_styp};
+pub use preamble::{EventMessage, Moment, ProducerReferenceTime, write_styp};

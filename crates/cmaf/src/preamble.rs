@@ -1,4 +1,4 @@
-//! What may stand in front of a segment's or a chunk's `moof`: `styp` and `prft`.
+//! What may stand in front of a segment's or a chunk's `moof`: `styp`, `prft` and `emsg`.
 
 use headwater_media::WallTime;
 
@@ -69,6 +69,42 @@ impl ProducerReferenceTime {
     }
 }
 
+/// event_duration of an event that does not say how long it lasts.
+const DURATION_UNKNOWN: u32 = u32::MAX;
+
+/// Something that happens at a media time: what DASH calls an event message (ISO/IEC 23009-1 5.10.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventMessage<'a> {
+    /// What kind of message it is; a URI without a zero byte. Players act on those that they know.
+    pub scheme: &'a str,
+    /// Ticks per second of the times: the track's timescale.
+    pub timescale: u32,
+    /// When it happens, in ticks of the track's media timeline.
+    pub presentation_time: u64,
+    /// How long it lasts, in ticks; `None` where that is not known.
+    pub duration: Option<u32>,
+    /// Another one for every message of the scheme: players take the same for a repetition.
+    pub id: u32,
+    /// What it says.
+    pub data: &'a [u8],
+}
+
+impl EventMessage<'_> {
+    /// Appends the box, version 1. It stands in front of the `moof` of a chunk that is not later than the event.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        write_full_box(out, *b"emsg", 1, 0, |out| {
+            put_u32(out, self.timescale);
+            put_u64(out, self.presentation_time);
+            put_u32(out, self.duration.unwrap_or(DURATION_UNKNOWN));
+            put_u32(out, self.id);
+            out.extend_from_slice(self.scheme.as_bytes());
+            // The scheme ends here, and so does a value that says nothing more of it.
+            out.extend_from_slice(&[0, 0]);
+            out.extend_from_slice(self.data);
+        });
+    }
+}
+
 /// NTP's 64 bits (RFC 5905 6): seconds since 1900 modulo 2^32 (the next era begins in 2036), then the fraction in units of
 /// 2^-32 s.
 fn ntp_timestamp(wall: WallTime) -> u64 {
@@ -109,6 +145,25 @@ mod tests {
             expected.extend_from_slice(b"\0\0\0\x01\xed\x00\x37\x80\x40\0\0\0\0\0\0\x01\x02\x03\x04\x05");
             assert_eq!(out, expected, "{moment:?}");
         }
+    }
+
+    #[test]
+    fn emsg_by_the_byte() {
+        let event = EventMessage {
+            scheme: "urn:a",
+            timescale: 90_000,
+            presentation_time: 0x2_0000_0001,
+            duration: Some(180_000),
+            id: 7,
+            data: b"ID3",
+        };
+        let mut out = Vec::new();
+        event.write(&mut out);
+        let head = b"\0\0\0\x2aemsg\x01\0\0\0\0\x01\x5f\x90\0\0\0\x02\0\0\0\x01";
+        assert_eq!(out, [head.as_slice(), b"\0\x02\xbf\x20\0\0\0\x07urn:a\0\0ID3"].concat());
+        let mut open = Vec::new();
+        EventMessage { duration: None, ..event }.write(&mut open);
+        assert_eq!(open.get(24..28), Some([0xff; 4].as_slice()));
     }
 
     #[test]

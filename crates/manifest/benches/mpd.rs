@@ -76,6 +76,7 @@ fn mpd<'a>([video, audio]: &'a [Vec<TimelineSegment>; 2]) -> Mpd<'a, Timeline<'a
                     lang: None,
                     representation: representation("v", 5_200_000, "avc1.64001f", Media::Video(pictures)),
                     producer_reference: None,
+                    event_schemes: &[],
                     template: template(90_000, ("v/init-3fa1.mp4", "v/$Number$.m4s"), video),
                 },
                 AdaptationSet {
@@ -83,6 +84,7 @@ fn mpd<'a>([video, audio]: &'a [Vec<TimelineSegment>; 2]) -> Mpd<'a, Timeline<'a
                     lang: None,
                     representation: representation("a", 131_072, "mp4a.40.2", Media::Audio(sound)),
                     producer_reference: None,
+                    event_schemes: &[],
                     template: template(48_000, ("a/init-77b2.mp4", "a/$Number$.m4s"), audio),
                 },
             ],

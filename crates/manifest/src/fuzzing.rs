@@ -181,6 +181,7 @@ impl Stream {
             names: &self.names,
             low_latency: None,
             skipped: 0,
+            date_ranges: &[],
         }
     }
 

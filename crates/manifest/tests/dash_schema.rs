@@ -68,6 +68,7 @@ fn video(origin: u64, first: u64, end: u64) -> AdaptationSet<'static, Timeline> 
             }),
         },
         producer_reference: None,
+        event_schemes: &["https://aomedia.org/emsg/ID3", "urn:scte:scte35:2013:bin"],
         template: SegmentTemplate {
             timescale: Timescale::MPEG,
             presentation_time_offset: 3_888_000_000 + origin * 180_180,
@@ -92,6 +93,7 @@ fn audio(origin: u64, first: u64, end: u64) -> AdaptationSet<'static, Timeline> 
             media: Media::Audio(Audio { sampling_rate: 48_000, channels: 2 }),
         },
         producer_reference: None,
+        event_schemes: &[],
         template: SegmentTemplate {
             timescale: Timescale::new(48_000).expect("a rate of audio"),
             presentation_time_offset: 2_073_600_000 + before,

@@ -296,6 +296,7 @@ impl Stream {
                 media: Media::Video(self.video),
             },
             producer_reference: None,
+            event_schemes: &["urn:scte:scte35:2013:bin", "https://aomedia.org/emsg/ID3"],
             template: SegmentTemplate {
                 timescale: self.video_scale,
                 presentation_time_offset: origin.video.t,
@@ -325,6 +326,7 @@ impl Stream {
                 media: Media::Audio(Audio { sampling_rate: self.audio_scale.hz(), channels: 2 }),
             },
             producer_reference: None,
+            event_schemes: &[],
             template: SegmentTemplate {
                 timescale: self.audio_scale,
                 presentation_time_offset: origin.audio.t,

@@ -14,6 +14,7 @@
 //!     lang: None,
 //!     representation: Representation { id: "a", bandwidth, codecs: "mp4a.40.2", media },
 //!     producer_reference: None,
+//!     event_schemes: &[],
 //!     template: SegmentTemplate {
 //!         timescale,
 //!         presentation_time_offset: 900_000,

@@ -94,6 +94,8 @@ pub struct AdaptationSet<'a, T> {
     pub representation: Representation<'a>,
     /// When its media was produced, for [`Mpd::latency`].
     pub producer_reference: Option<ProducerReference>,
+    /// Schemes of the event messages that its segments may hold (InbandEventStream@schemeIdUri).
+    pub event_schemes: &'a [&'a str],
     /// Its segments.
     pub template: SegmentTemplate<'a, T>,
 }
@@ -217,8 +219,9 @@ const MPD_BYTES: usize = 1_024
     + 6 * DURATION_BYTES_MAX;
 /// A Period's tags.
 const PERIOD_BYTES: usize = 64 + DECIMAL_BYTES_MAX + 2 * DURATION_BYTES_MAX;
-/// An AdaptationSet's tags and fixed attributes with their longest numbers, without its strings and segments.
-const ADAPTATION_SET_BYTES: usize = 1_280 + PERIOD_CONTINUITY.len() + DATE_BYTES + 16 * DECIMAL_BYTES_MAX;
+/// An AdaptationSet's tags and fixed attributes with their longest numbers, two event streams among them, without its strings and
+/// segments.
+const ADAPTATION_SET_BYTES: usize = 1_408 + PERIOD_CONTINUITY.len() + DATE_BYTES + 16 * DECIMAL_BYTES_MAX;
 /// The longest `<S t="" d=""/>`; one with S@r stands for two segments at least, and has less than twice as many.
 const SEGMENT_BYTES: usize = 14 + 2 * DECIMAL_BYTES_MAX;
 
@@ -394,6 +397,11 @@ where
             push_u64(out, earlier);
             push(out, "\"/>\n");
         }
+        for scheme in self.event_schemes {
+            push(out, "<InbandEventStream schemeIdUri=\"");
+            push_escaped(out, "InbandEventStream@schemeIdUri", scheme)?;
+            push(out, "\"/>\n");
+        }
         if let Some(reference) = &self.producer_reference {
             reference.push(out, utc_timing)?;
         }
@@ -408,7 +416,8 @@ where
     fn len_max(&self) -> usize {
         let SegmentTemplate { initialization, media, segments, .. } = &self.template;
         let strings = [self.lang.unwrap_or_default(), self.representation.id, self.representation.codecs];
-        let strings: usize = strings.iter().chain([initialization, media]).map(|text| text.len()).sum();
+        let strings = strings.iter().chain([initialization, media]).chain(self.event_schemes);
+        let strings: usize = strings.map(|text| text.len()).sum();
         let segments = match segments {
             Segments::Timeline(timeline) => timeline.clone().into_iter().size_hint().0,
             Segments::Regular(_) => 0,
@@ -709,6 +718,7 @@ mod tests {
                 }),
             },
             producer_reference: None,
+            event_schemes: &[],
             template: SegmentTemplate {
                 timescale: Timescale::MPEG,
                 presentation_time_offset: 900_000,
@@ -731,6 +741,7 @@ mod tests {
                 media: Media::Audio(Audio { sampling_rate: 48_000, channels: 2 }),
             },
             producer_reference: None,
+            event_schemes: &[],
             template: SegmentTemplate {
                 timescale: Timescale::new(48_000).unwrap(),
                 presentation_time_offset: 480_000,

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, reason = "what a fuzz body finds, it tells by a panic")]
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::{MediaTime, Timescale, WallTime};
@@ -305,6 +306,8 @@ impl Stream {
         let reports: Vec<_> =
             self.reported.iter().map(|uri| RenditionReport { uri, last_msn, last_part }).collect();
         let left = self.segments.get(..view.first).unwrap_or_default();
+        let line = b"#EXT-X-DATERANGE:ID=\"a\",START-DATE=\"2026-01-31T12:00:00.000Z\"\n";
+        let date_ranges = vec![Arc::<[u8]>::from(line.as_slice()); view.first % 2];
         let playlist = MediaPlaylist {
             version: Version::LowLatency,
             target_duration: self.target_duration,
@@ -323,6 +326,7 @@ impl Stream {
                 reports: &reports,
             }),
             skipped,
+            date_ranges: &date_ranges,
         };
         let segments = self.listed(view).iter().zip(&parts).map(|(segment, parts)| Segment {
             duration: segment.duration(),

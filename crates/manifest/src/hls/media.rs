@@ -1,6 +1,7 @@
 //! The media playlist: a window of segments, rendered in one pass into one buffer.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use headwater_media::{MediaTime, WallTime};
 
@@ -147,6 +148,8 @@ pub struct MediaPlaylist<'a> {
     /// that may be is told by [`skippable`](super::skippable). Without effect where delta updates are not offered: without
     /// [`MediaPlaylist::low_latency`], and once the playlist has ended (8216bis 6.2.5.1).
     pub skipped: u64,
+    /// EXT-X-DATERANGE: lines of [`DateRange::line`](super::DateRange::line), in front of all segments. A delta update has them all.
+    pub date_ranges: &'a [Arc<[u8]>],
 }
 
 /// Decimal digits of the largest `u64`.
@@ -176,6 +179,7 @@ impl<'a> MediaPlaylist<'a> {
             names,
             low_latency: None,
             skipped: 0,
+            date_ranges: &[],
         }
     }
 
@@ -194,7 +198,8 @@ impl<'a> MediaPlaylist<'a> {
             low_latency.len_max(parts, self.names)
         });
         let segment_bytes = SEGMENT_BYTES + self.names.len_max();
-        let mut out = Vec::with_capacity(HEADER_BYTES + low_latency + count * segment_bytes);
+        let date_ranges: usize = self.date_ranges.iter().map(|line| line.len()).sum();
+        let mut out = Vec::with_capacity(HEADER_BYTES + date_ranges + low_latency + count * segment_bytes);
         self.render_into(segments, &mut out)?;
         Ok(out)
     }
@@ -264,6 +269,7 @@ impl<'a> MediaPlaylist<'a> {
         push(out, "\n#EXT-X-DISCONTINUITY-SEQUENCE:");
         push_u64(out, self.discontinuity_sequence);
         out.push(b'\n');
+        self.date_ranges.iter().for_each(|line| out.extend_from_slice(line));
         if skipped > 0 {
             push(out, "#EXT-X-SKIP:SKIPPED-SEGMENTS=");
             push_u64(out, skipped);

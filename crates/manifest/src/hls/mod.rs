@@ -1,6 +1,7 @@
 //! HTTP Live Streaming (draft-pantos-hls-rfc8216bis, "8216bis" in comments): the model of a playlist, its text, and
 //! a checker of what the text promises.
 
+mod date_range;
 mod low_latency;
 mod media;
 mod multivariant;
@@ -11,6 +12,7 @@ pub mod check;
 pub mod fuzzing;
 
 pub use check::{MergeError, merge_delta};
+pub use date_range::{Attribute, AttributeName, DateRange, Splices};
 pub use low_latency::{Edge, Hint, LowLatency, PART_DURATION_SLACK, Part, RenditionReport, skippable};
 pub use media::{MediaPlaylist, Segment, SegmentNames, Version};
 pub use multivariant::{AudioRendition, MultivariantPlaylist, Variant, VideoRange};
