@@ -14,11 +14,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_cmaf::InitSegment;
+use headwater_cmaf::{EventMessage, InitSegment};
 use headwater_media::{MediaTime, Sample, Timescale, TrackKind, WallTime};
 
 use crate::Clock;
 use crate::held::Departed;
+use crate::metadata::{CueRefusal, MESSAGES_BYTES_MAX};
 use crate::mpd;
 use crate::snapshot::{Bandwidth, Cadence, Cmaf, CmafRendition, CmafSegment, Period, Tracks};
 use crate::window::{Numbering, Window};
@@ -75,6 +76,8 @@ pub(crate) struct CmafPackaging {
     recent: VecDeque<i64>,
     /// Where parts end (90 kHz ticks), while that is told to the sound; empty otherwise, and kept for its memory.
     part_ends: Vec<i64>,
+    /// See [`Cmaf::timed_metadata`].
+    timed_metadata: bool,
 }
 
 /// Whatever can make an MPD another one, but for the stream's end.
@@ -137,7 +140,11 @@ pub(crate) enum News {
 }
 
 impl CmafPackaging {
-    pub(crate) fn new(length: Duration, part_duration: Option<Duration>) -> CmafPackaging {
+    pub(crate) fn new(
+        length: Duration,
+        part_duration: Option<Duration>,
+        timed_metadata: bool,
+    ) -> CmafPackaging {
         CmafPackaging {
             length,
             part_duration,
@@ -157,6 +164,7 @@ impl CmafPackaging {
             running: None,
             recent: VecDeque::new(),
             part_ends: Vec::new(),
+            timed_metadata,
         }
     }
 
@@ -280,6 +288,36 @@ impl CmafPackaging {
             }
         }
         news.max(self.settle(target_duration, clock))
+    }
+
+    /// Says something of the moment `at` (90 kHz ticks), that lasts for `duration` of them, in the part under construction: with the
+    /// pictures, or with the sound where there are none.
+    ///
+    /// # Errors
+    /// [`CueRefusal::TooMuch`] when too much waits for that part.
+    pub(crate) fn message(
+        &mut self,
+        scheme: &str,
+        (at, duration): (i64, Option<u64>),
+        id: u32,
+        data: &[u8],
+    ) -> Result<(), CueRefusal> {
+        let video = self.video.as_mut().filter(|track| track.active);
+        let audio = self.audio.as_mut().filter(|track| track.active);
+        let (scale, messages) = match (video, audio) {
+            (Some(video), _) => (Timescale::MPEG, &mut video.messages),
+            (None, Some(audio)) => (audio.scale(), &mut audio.messages),
+            (None, None) => return Err(CueRefusal::NotLive),
+        };
+        if messages.len().saturating_add(data.len()) > MESSAGES_BYTES_MAX {
+            return Err(CueRefusal::TooMuch);
+        }
+        let ticks =
+            |ticks: i64| MediaTime::new(ticks, Timescale::MPEG).rescale(scale).ticks().max(0).unsigned_abs();
+        let duration = duration.and_then(|duration| u32::try_from(ticks(i64::try_from(duration).ok()?)).ok());
+        let timescale = scale.hz();
+        EventMessage { scheme, timescale, presentation_time: ticks(at), duration, id, data }.write(messages);
+        Ok(())
     }
 
     /// The running segment ends no sooner (90 kHz ticks): each picture lasts a tick at least.
@@ -511,6 +549,12 @@ impl CmafPackaging {
         self.windows().filter_map(Window::first_listed).map(|segment| segment.sequence).min()
     }
 
+    /// Where the oldest listed segment begins.
+    pub(crate) fn first_listed_start(&self) -> Option<MediaTime> {
+        let firsts = self.windows().filter_map(Window::first_listed);
+        firsts.min_by_key(|segment| segment.sequence).map(|segment| segment.start)
+    }
+
     /// The first number that the tracks published now can't do without. A track that has left lists nothing that must stay.
     pub(crate) fn least_first(&self, target_duration: u32) -> Option<u64> {
         let least = |window: &Window<CmafSegment>| window.least_first(target_duration);
@@ -650,6 +694,7 @@ impl CmafPackaging {
             low_latency_published_at: self.low_latency_published_at,
             complete_below: self.complete_below(),
             part_target: self.plan.as_ref().map(PartPlan::target),
+            timed_metadata: self.timed_metadata,
         }
     }
 

@@ -20,6 +20,9 @@ const SHORT_BY_MS: i64 = 20;
 /// How many keyframe intervals the forecast of the next one looks back on.
 const GOPS_REMEMBERED: usize = 8;
 
+/// No segment is shorter because one was wanted, 90 kHz ticks: half a second, so that a second request soon after makes no sliver.
+const SEGMENT_MIN_TICKS: i64 = 45_000;
+
 /// What to do before the sample at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
@@ -38,6 +41,8 @@ pub(crate) struct Cutter {
     segment_ticks: i64,
     target_duration: Option<u32>,
     start: Option<i64>,
+    /// The first keyframe at or after this is wanted as the start of a segment.
+    wanted: Option<i64>,
     last_keyframe: Option<i64>,
     gops: [i64; GOPS_REMEMBERED],
     gop_next: usize,
@@ -51,6 +56,7 @@ impl Cutter {
             segment_ticks: i64::from(segment_ms) * TICKS_PER_MS,
             target_duration: None,
             start: None,
+            wanted: None,
             last_keyframe: None,
             gops: [0; GOPS_REMEMBERED],
             gop_next: 0,
@@ -76,12 +82,20 @@ impl Cutter {
     /// No segment runs any more (the session ended); the next [`Cutter::begin`] starts one.
     pub(crate) fn stop(&mut self) {
         self.start = None;
+        self.wanted = None;
         self.last_keyframe = None;
+    }
+
+    /// Programme ends or begins at `at`: a segment begins there, or with the first keyframe behind it.
+    pub(crate) fn want(&mut self, at: i64) {
+        // The sooner one is first; another one within the same segment is met by the regular cut behind it, or comes later.
+        self.wanted = Some(self.wanted.map_or(at, |wanted| wanted.min(at)));
     }
 
     /// A segment starts at `boundary`; `keyframe` when it is a video keyframe.
     pub(crate) fn begin(&mut self, boundary: i64, keyframe: bool) {
         self.start = Some(boundary);
+        self.wanted = self.wanted.filter(|at| *at > boundary);
         self.last_keyframe = keyframe.then_some(boundary).or(self.last_keyframe);
     }
 
@@ -112,7 +126,8 @@ impl Cutter {
         }
         let forecast = self.gops.iter().copied().max().unwrap_or(0).max(step);
         let long_enough = elapsed >= self.segment_ticks - SHORT_BY_MS * TICKS_PER_MS;
-        if long_enough || elapsed.saturating_add(forecast) > self.limit_at_keyframe() {
+        let is_wanted = self.wanted.is_some_and(|at| boundary >= at) && elapsed >= SEGMENT_MIN_TICKS;
+        if long_enough || is_wanted || elapsed.saturating_add(forecast) > self.limit_at_keyframe() {
             Decision::Cut { independent: true }
         } else {
             Decision::Continue
@@ -165,6 +180,28 @@ fn target_for(ticks: i64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wanted_segment_begins_at_the_next_keyframe() {
+        // Segments of 6 s, a keyframe each second.
+        let mut cutter = Cutter::new(6_000);
+        cutter.begin(0, true);
+        let second = |n: i64| n * 90_000;
+        cutter.want(second(2) + 1);
+        let mut cuts = Vec::new();
+        for n in 1..=20 {
+            if n == 4 {
+                // Two in a row: half a second of a segment is none.
+                cutter.want(second(3));
+            }
+            if let Decision::Cut { independent: true } = cutter.video(second(n), true, second(1)) {
+                cutter.end(second(n));
+                cutter.begin(second(n), true);
+                cuts.push(n);
+            }
+        }
+        assert_eq!(cuts, [3, 4, 10, 16]);
+    }
 
     /// Runs a video stream of frames `step_ms` apart with keyframes at the given frame numbers (or every `gop` frames) and
     /// returns segment durations in ms with their independence, and the target duration.

@@ -28,6 +28,7 @@ mod cut;
 pub mod fuzzing;
 mod gate;
 mod held;
+mod metadata;
 mod mpd;
 mod packager;
 mod placed;
@@ -42,6 +43,7 @@ mod window;
 
 pub use cut::TARGET_DURATION_MAX_SECONDS;
 pub use headwater_cmaf::InitSegment;
+pub use metadata::{Cue, CuePlace, CueRefusal, RangeCue};
 pub use packager::{Clock, Config, Counters, Memory, Packager, Refusal};
 pub use placed::Placed;
 pub use snapshot::{

@@ -10,6 +10,7 @@ use headwater_manifest::dash::{
 };
 use headwater_media::{MediaTime, Timescale, TrackKind, WallTime};
 
+use crate::metadata::SCHEMES;
 use crate::playlist::init_name;
 use crate::snapshot::{Bandwidth, Cadence, Cmaf, CmafSegment, Period, Snapshot, State, agrees};
 use crate::window::span;
@@ -83,6 +84,11 @@ impl<'a> Track<'a> {
         self.segments.last().map_or(0, end)
     }
 
+    /// Event messages come with the pictures, or with the sound where there are none.
+    fn carries_events(&self, period: &Period) -> bool {
+        self.kind == TrackKind::Video || period.tracks.video.is_none()
+    }
+
     fn timeline(&self) -> Timeline<'_> {
         self.segments
             .iter()
@@ -135,6 +141,7 @@ impl<'a> Track<'a> {
                 presentation_time: ticks(period.media_start),
                 inband: self.kind == TrackKind::Video,
             }),
+            event_schemes: if cmaf.timed_metadata && self.carries_events(period) { &SCHEMES } else { &[] },
             template: match regular {
                 // All in the scale of the cuts, whatever the track's own: a duration of sound would be rounded, again and again.
                 Some(regular) => SegmentTemplate {

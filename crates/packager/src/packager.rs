@@ -1,6 +1,7 @@
 //! One stream's packager: events in, snapshots out. It outlives its publishers.
 
 mod budget;
+mod cues;
 mod invariants;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use headwater_media::{
 use crate::cmaf::{CmafPackaging, Head, News};
 use crate::cut::{Cutter, Decision};
 use crate::gate::Gate;
+use crate::metadata::Metadata;
 use crate::placed::{Collector, Placed};
 use crate::rates::Rates;
 use crate::snapshot::{Cadence, Period, Snapshot, State, Tracks};
@@ -79,6 +81,8 @@ pub struct Config {
     pub bytes_max: u64,
     /// Added to the time of day at which the media clock starts: how a stream looks that has run for so long.
     pub media_time_offset: Duration,
+    /// Tracks of timed metadata are announced, in MPEG-TS and in the MPD: ID3 tags and splice information can be inserted.
+    pub timed_metadata: bool,
 }
 
 impl Default for Config {
@@ -92,6 +96,7 @@ impl Default for Config {
             continuous: false,
             bytes_max: 512 << 20,
             media_time_offset: Duration::ZERO,
+            timed_metadata: false,
         }
     }
 }
@@ -135,6 +140,8 @@ pub struct Counters {
     pub pictures_repeated: u64,
     /// Parts that are longer than EXT-X-PART-INF:PART-TARGET, because a picture stayed on for so long.
     pub parts_overlong: u64,
+    /// Cues that were put into the stream.
+    pub cues: u64,
     /// Segments that left before their time because the stream held too much.
     pub evicted_for_memory: u64,
     /// Publishing sessions that delivered media.
@@ -177,6 +184,9 @@ pub struct Packager {
     pending: Pending,
     ts: Option<TsPackaging>,
     cmaf: Option<CmafPackaging>,
+    metadata: Metadata,
+    /// See [`Config::timed_metadata`].
+    timed_metadata: bool,
     /// The running segment's number, or the next one's.
     sequence: u64,
     /// EXT-X-DISCONTINUITY-SEQUENCE of a segment that would start now without a discontinuity of its own.
@@ -217,8 +227,12 @@ impl Packager {
             session: Session::None,
             active: Tracks::default(),
             pending: Pending::default(),
-            ts: config.hls.then(|| TsPackaging::new(config.window, numbering)),
-            cmaf: config.cmaf.then(|| CmafPackaging::new(config.window, config.part_duration)),
+            ts: config.hls.then(|| TsPackaging::new(config.window, numbering, config.timed_metadata)),
+            cmaf: config
+                .cmaf
+                .then(|| CmafPackaging::new(config.window, config.part_duration, config.timed_metadata)),
+            metadata: Metadata::default(),
+            timed_metadata: config.timed_metadata,
             sequence: numbering.media_sequence.max(1),
             discontinuities: numbering.discontinuity_sequence,
             discontinuity_due: numbering.resumed,
@@ -289,6 +303,7 @@ impl Packager {
             }
         }
         self.session = Session::None;
+        self.metadata.forget_waiting();
         if let (Some(start), Some(end)) = (self.cutter.start(), self.timeline.end()) {
             let end = end.ticks().clamp(start.saturating_add(1), start.saturating_add(self.cutter.limit()));
             let end = self.not_before(end);
@@ -328,6 +343,7 @@ impl Packager {
             published_at: wall,
             ts: self.ts.as_ref().map(|ts| ts.rendition(target_duration)),
             cmaf: self.cmaf.as_mut().map(|cmaf| cmaf.snapshot(target_duration, wall)),
+            date_ranges: self.metadata.lines(),
         }))
     }
 
@@ -758,6 +774,7 @@ impl Packager {
         }
         self.release_input();
         self.make_room_after(clock);
+        self.slide_metadata();
         self.sequence = self.sequence.saturating_add(1);
     }
 
@@ -771,6 +788,9 @@ impl Packager {
     }
 
     fn write(&mut self, sample: &Sample, clock: Clock) {
+        if self.metadata.is_waiting() {
+            self.write_due(sample.pts().rescale(Timescale::MPEG).ticks());
+        }
         self.placed.sample(sample);
         if let Some(ts) = &mut self.ts {
             ts.write(sample);

@@ -38,7 +38,7 @@ static CMAF_NAMES: LazyLock<Option<SegmentNames>> = LazyLock::new(|| SegmentName
 
 pub(crate) fn ts_media(snapshot: &Snapshot) -> Option<Vec<u8>> {
     let ts = snapshot.ts.as_ref()?;
-    let playlist = playlist(ts, Version::MpegTs, TS_NAMES.as_ref()?, snapshot.state)?;
+    let playlist = playlist(ts, Version::MpegTs, TS_NAMES.as_ref()?, snapshot)?;
     playlist.render(ts.listed.iter().map(|segment| entry(segment.as_ref(), None))).ok()
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn cmaf_media(snapshot: &Snapshot, kind: TrackKind, delta: bool) -> O
     let cmaf = snapshot.cmaf.as_ref().filter(|cmaf| cmaf.is_playable())?;
     let rendition = cmaf.rendition(kind)?;
     let version = if cmaf.part_target.is_some() { Version::LowLatency } else { Version::Fmp4 };
-    let mut playlist = playlist(&rendition.window, version, CMAF_NAMES.as_ref()?, snapshot.state)?;
+    let mut playlist = playlist(&rendition.window, version, CMAF_NAMES.as_ref()?, snapshot)?;
     let maps = Maps::of(rendition)?;
     let parts = Parts::of(cmaf, rendition);
     let segments = rendition.listed.iter().enumerate().map(|(index, segment)| Entry {
@@ -183,14 +183,15 @@ fn playlist<'a, S: Segment>(
     rendition: &Rendition<S>,
     version: Version,
     names: &'a SegmentNames,
-    state: State,
+    snapshot: &'a Snapshot,
 ) -> Option<MediaPlaylist<'a>> {
     let first = rendition.listed.first()?;
     let target = NonZeroU32::new(rendition.target_duration).unwrap_or(NonZeroU32::MIN);
     let mut playlist = MediaPlaylist::live(version, target, first.sequence(), names);
     playlist.discontinuity_sequence = rendition.discontinuity_sequence;
     playlist.independent_segments = rendition.listed.iter().all(|segment| segment.independent());
-    playlist.ended = state == State::Ended;
+    playlist.ended = snapshot.state == State::Ended;
+    playlist.date_ranges = &snapshot.date_ranges;
     Some(playlist)
 }
 

@@ -332,6 +332,8 @@ pub struct Cmaf {
     pub low_latency_published_at: WallTime,
     /// EXT-X-PART-INF:PART-TARGET, once it is settled: no part is longer. `None` also where no parts are made.
     pub part_target: Option<Duration>,
+    /// The MPD announces event messages: ID3 tags and splice information.
+    pub timed_metadata: bool,
 }
 
 impl Cmaf {
@@ -392,6 +394,8 @@ pub struct Snapshot {
     pub ts: Option<Arc<TsRendition>>,
     /// CMAF renditions, when that packaging is switched on.
     pub cmaf: Option<Cmaf>,
+    /// Tags EXT-X-DATERANGE, for every media playlist of HLS.
+    pub date_ranges: Arc<[Arc<[u8]>]>,
 }
 
 impl Snapshot {

@@ -1,6 +1,7 @@
 //! The MPEG-TS packaging: one muxer, the segment under construction, and the window of finished ones.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use headwater_media::{MediaTime, Sample, Timescale, TrackKind, WallTime};
 use headwater_mpegts as mpegts;
@@ -34,10 +35,12 @@ pub(crate) struct TsPackaging {
     window: Window<TsSegment>,
     /// Samples that the muxer refused.
     refused: u64,
+    /// Tracks of timed metadata are announced.
+    timed_metadata: bool,
 }
 
 impl TsPackaging {
-    pub(crate) fn new(window: std::time::Duration, numbering: Numbering) -> TsPackaging {
+    pub(crate) fn new(window: Duration, numbering: Numbering, timed_metadata: bool) -> TsPackaging {
         TsPackaging {
             muxer: None,
             buffer: Vec::new(),
@@ -45,6 +48,7 @@ impl TsPackaging {
             running: None,
             window: Window::new(window, numbering),
             refused: 0,
+            timed_metadata,
         }
     }
 
@@ -53,7 +57,11 @@ impl TsPackaging {
     /// # Errors
     /// What the muxer can't carry; its tracks stay as they were.
     pub(crate) fn configure(&mut self, tracks: &Tracks) -> Result<(), mpegts::Error> {
-        let program = mpegts::Program { video: tracks.video.as_deref(), audio: tracks.audio.as_deref() };
+        let program = mpegts::Program {
+            video: tracks.video.as_deref(),
+            audio: tracks.audio.as_deref(),
+            timed_metadata: self.timed_metadata,
+        };
         match &mut self.muxer {
             Some(muxer) => muxer.reconfigure(program),
             None => {
@@ -83,6 +91,22 @@ impl TsPackaging {
             TrackKind::Audio => muxer.write_audio(&mut self.buffer, sample),
         };
         if written.is_err() {
+            self.refused += 1;
+        }
+    }
+
+    /// Writes an ID3 tag of the moment `at` (90 kHz ticks) into the running segment.
+    pub(crate) fn write_id3(&mut self, at: i64, tag: &[u8]) {
+        let (Some(muxer), Some(_)) = (&mut self.muxer, &self.running) else { return };
+        if muxer.write_id3(&mut self.buffer, MediaTime::new(at, Timescale::MPEG), tag).is_err() {
+            self.refused += 1;
+        }
+    }
+
+    /// Writes a section of splice information into the running segment.
+    pub(crate) fn write_splice_info(&mut self, section: &[u8]) {
+        let (Some(muxer), Some(_)) = (&mut self.muxer, &self.running) else { return };
+        if muxer.write_splice_info(&mut self.buffer, section).is_err() {
             self.refused += 1;
         }
     }

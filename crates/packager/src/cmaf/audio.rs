@@ -57,6 +57,8 @@ pub(super) struct AudioTrack {
     placed: Vec<(i64, Bytes)>,
     /// Bytes of both.
     waiting_bytes: u64,
+    /// Event messages (boxes) that the running part's chunk begins with.
+    pub(super) messages: Vec<u8>,
     /// Where the last frame that was placed ends, in samples.
     end: Option<i64>,
     pub(super) growing: Option<Growing>,
@@ -88,6 +90,7 @@ impl AudioTrack {
             held: VecDeque::new(),
             placed: Vec::new(),
             waiting_bytes: 0,
+            messages: Vec::new(),
             end: None,
             growing: None,
             due: VecDeque::new(),
@@ -142,6 +145,11 @@ impl AudioTrack {
     /// A frame's length in 90 kHz ticks.
     pub(super) fn frame_ticks(&self) -> i64 {
         mpeg(MediaTime::new(self.frame, self.scale))
+    }
+
+    /// Ticks per second of its times.
+    pub(super) fn scale(&self) -> Timescale {
+        self.scale
     }
 
     /// The length of a frame as a unit for parts.
@@ -232,7 +240,8 @@ impl AudioTrack {
     /// Bytes of media: what is listed and retained, what waits for its part's or segment's end, and the newest frame.
     pub(super) fn held_bytes(&self) -> u64 {
         let growing = self.growing.as_ref().map_or(0, Growing::size_bytes);
-        self.window.size_bytes() + growing + self.waiting_bytes + self.newest.len() as u64
+        let waiting = self.waiting_bytes + self.messages.len() as u64;
+        self.window.size_bytes() + growing + waiting + self.newest.len() as u64
     }
 
     pub(super) fn check_invariants(&self) {
@@ -245,6 +254,7 @@ impl AudioTrack {
     fn forget_waiting(&mut self) {
         self.held.clear();
         self.placed.clear();
+        self.messages.clear();
         self.waiting_bytes = 0;
     }
 
@@ -368,7 +378,7 @@ impl AudioTrack {
         let duration = MediaTime::new(end.saturating_sub(start), self.scale);
         let mut written = Ok(());
         if let Some(growing) = &mut self.growing {
-            let mut out = Vec::new();
+            let mut out = std::mem::take(&mut self.messages);
             self.writer.set_sequence_number(growing.chunk_sequence());
             written = self.writer.write(&mut out, start.max(0).unsigned_abs(), &chunk);
             if written.is_ok() {

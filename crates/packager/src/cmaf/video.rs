@@ -37,6 +37,8 @@ pub(super) struct VideoTrack {
     pub(super) awaits_keyframe: bool,
     pub(super) window: Window<CmafSegment>,
     pub(super) rates: Rates,
+    /// Event messages (boxes) that the running part's chunk begins with.
+    pub(super) messages: Vec<u8>,
     /// Pictures of the running segment.
     pictures: u64,
     /// Pictures, bytes and ticks of segments that the sound has not reached: the MPD states rates, and changes with the sound.
@@ -62,6 +64,7 @@ impl VideoTrack {
             awaits_keyframe: false,
             window: Window::new(length, numbering),
             rates: Rates::default(),
+            messages: Vec::new(),
             pictures: 0,
             unrated: Vec::new(),
             revision: 0,
@@ -74,6 +77,7 @@ impl VideoTrack {
         self.active = false;
         self.samples.clear();
         self.samples_bytes = 0;
+        self.messages.clear();
         self.growing = None;
     }
 
@@ -192,7 +196,7 @@ impl VideoTrack {
     pub(super) fn held_bytes(&self) -> u64 {
         let keyframe = self.keyframe.as_ref().map_or(0, Bytes::len) as u64;
         let growing = self.growing.as_ref().map_or(0, Growing::size_bytes);
-        self.window.size_bytes() + growing + self.samples_bytes + keyframe
+        self.window.size_bytes() + growing + self.samples_bytes + keyframe + self.messages.len() as u64
     }
 
     pub(super) fn check_invariants(&self) {
@@ -271,6 +275,7 @@ impl VideoTrack {
                 let media_time = start.max(0).unsigned_abs();
                 ProducerReferenceTime { wall, moment: Moment::Arbitrary, media_time }.write(&mut out);
             }
+            out.append(&mut self.messages);
             self.writer.set_sequence_number(growing.chunk_sequence());
             self.writer.write(&mut out, start.max(0).unsigned_abs(), &chunk)?;
             let duration = MediaTime::new(end.saturating_sub(start), Timescale::MPEG);
