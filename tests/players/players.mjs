@@ -36,9 +36,10 @@ ${body}${scripts.map((script) => `<script src="/${script}"></script>`).join('')}
 }
 
 // Runs in the page: has `mode` play `url` in `video`, with the settings that the player comes with and what `settings` changes of
-// them. `fatal`, `error` and `stalled` are called with what it says. Returns its version and a function for the seconds behind the
+// them. `fatal`, `error` and `stalled` are called with what it says, `heard` with the timed metadata that it hands on: a kind (`id3`,
+// `scte35`, `daterange`), bytes or attributes, and the time on its own clock in seconds. Returns its version and a function for the seconds behind the
 // live edge by its own reckoning.
-export async function start_player({ mode, video, url, settings = {}, fatal, error, stalled }) {
+export async function start_player({ mode, video, url, settings = {}, fatal, error, stalled, heard = () => {} }) {
   let version;
   let latency = () => NaN;
   if (mode === 'hls.js') {
@@ -52,6 +53,13 @@ export async function start_player({ mode, video, url, settings = {}, fatal, err
         error(text);
         if (data.details === 'bufferStalledError') stalled(data.details);
       }
+    });
+    const kinds = { 'org.id3': 'id3', 'https://aomedia.org/emsg/ID3': 'id3', 'urn:scte:scte35:2013:bin': 'scte35' };
+    hls.on(Hls.Events.FRAG_PARSING_METADATA, (_, { samples }) => {
+      for (const { type, data, pts } of samples) if (type in kinds) heard(kinds[type], data, pts);
+    });
+    hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
+      for (const { attr, startTime } of Object.values(details.dateRanges)) heard('daterange', { ...attr }, startTime);
     });
     hls.loadSource(url);
     hls.attachMedia(video);
@@ -69,6 +77,9 @@ export async function start_player({ mode, video, url, settings = {}, fatal, err
       else error(text);
     };
     player.addEventListener('error', (event) => note(event.detail));
+    player.addEventListener('emsg', ({ detail }) => {
+      heard(detail.schemeIdUri.endsWith('ID3') ? 'id3' : 'scte35', detail.messageData, detail.startTime);
+    });
     await player.attach(video);
     try {
       // It resolves when the manifest is read and the first segments are asked for; play() before that is interrupted.
@@ -86,6 +97,9 @@ export async function start_player({ mode, video, url, settings = {}, fatal, err
     player.on(dashjs.MediaPlayer.events.ERROR, (event) => {
       fatal(`dash.js ${event.error?.code ?? ''}: ${event.error?.message ?? JSON.stringify(event.error)}`);
     });
+    for (const [kind, scheme] of [['id3', 'https://aomedia.org/emsg/ID3'], ['scte35', 'urn:scte:scte35:2013:bin']]) {
+      player.on(scheme, ({ event }) => heard(kind, event.messageData, event.calculatedPresentationTime));
+    }
     player.initialize(video, url, true);
     latency = () => player.getCurrentLiveLatency();
   } else if (mode === 'mpegts.js') {

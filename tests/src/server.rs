@@ -209,6 +209,18 @@ pub fn delete(url: &str) -> u16 {
     agent.delete(url).call().unwrap_or_else(|error| panic!("{url}: {error}")).status().as_u16()
 }
 
+/// POST of JSON; the status and the body.
+///
+/// # Panics
+/// When no answer comes.
+pub fn post(url: &str, json: &str) -> (u16, String) {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER)).build().into();
+    let request = agent.post(url).header("content-type", "application/json");
+    let mut answer = request.send(json).unwrap_or_else(|error| panic!("{url}: {error}"));
+    (answer.status().as_u16(), answer.body_mut().read_to_string().expect("a text"))
+}
+
 /// GET, any status; None when no complete answer comes.
 pub fn try_fetch(url: &str) -> Option<Answer> {
     fetch_or_why(url).ok()

@@ -6,11 +6,11 @@ mod events;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -19,6 +19,9 @@ use crate::auth::bearer;
 use crate::config::Secret;
 use crate::registry::{Registry, StreamInfo};
 use crate::{http, metrics};
+
+/// Bytes of a request's body: an ID3 tag in Base64, and room.
+const REQUEST_BYTES_MAX: usize = 32 << 10;
 
 /// What the admin listener answers from.
 #[derive(Debug)]
@@ -82,6 +85,9 @@ pub async fn serve(listener: TcpListener, context: Arc<Context>, shutdown: watch
         )
         .route("/api/v1/publishers/{app}/{stream}", delete(control::kick))
         .route("/api/v1/publishers/{app}/{instance}/{stream}", delete(control::kick_of_instance))
+        .route("/api/v1/metadata/{app}/{stream}", post(control::insert))
+        .route("/api/v1/metadata/{app}/{instance}/{stream}", post(control::insert_of_instance))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .fallback(async || (StatusCode::NOT_FOUND, "no such resource\n"))
         .layer(middleware::from_fn_with_state(token, bearer::require))
         .layer(middleware::from_fn(common_headers))

@@ -25,6 +25,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod continuous;
+mod cues;
 pub mod demo;
 pub mod error;
 pub mod events;

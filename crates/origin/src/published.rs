@@ -199,6 +199,7 @@ mod tests {
             bandwidth: Some(Bandwidth { peak: 160_000, average: 140_000 }),
             published_at: WallTime::from_unix_millis(0),
             cmaf: None,
+            date_ranges: Arc::default(),
             ts: Some(Arc::new(TsRendition {
                 target_duration: 2,
                 discontinuity_sequence: 5,

@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headwater_media::{Cause, Event, TrackKind, WallTime};
-use headwater_packager::{Clock, Counters, Memory, Numbering, Packager, Refusal, Snapshot, State};
+use headwater_packager::{
+    Clock, Counters, Cue, CuePlace, CueRefusal, Memory, Numbering, Packager, Refusal, Snapshot, State,
+};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
@@ -22,6 +24,7 @@ use crate::budget::{Budget, Lease};
 use crate::clock::Clocks;
 use crate::config::{Config, Packaging};
 use crate::continuous::{Ring, Viewers};
+use crate::cues::Inbox;
 use crate::events::{Events, Kind};
 use crate::health::{Finding, Health, Measured, Observer, Wanted};
 use crate::metrics::Metrics;
@@ -33,6 +36,9 @@ pub use info::{AudioInfo, CountersInfo, PublisherInfo, RepairsInfo, StreamInfo, 
 
 /// How long a newcomer waits for the task of the publisher before it to let go.
 const TAKEOVER_WAIT: Duration = Duration::from_secs(2);
+
+/// Whoever inserts something waits so long for the publisher's next sample; a silent one has no live edge to speak of.
+const INSERT_WAIT: Duration = Duration::from_secs(2);
 
 /// Two encoders that fight for a name try once a second or more; operators need to be told of it less often.
 const CONFLICT_EVENT_INTERVAL: Duration = Duration::from_secs(10);
@@ -94,6 +100,8 @@ pub struct Stream {
     clocks: Clocks,
     budget: Budget,
     traffic: Traffic,
+    /// What is to be inserted into it.
+    inbox: Inbox,
     /// For outputs without segments; `None` where the app has them all switched off.
     continuous: Option<Arc<Ring>>,
 }
@@ -354,6 +362,7 @@ impl Registry {
             segment_duration: self.config.packaging.segment_duration,
             window: self.config.packaging.window,
             media_time_offset: self.config.packaging.media_time_offset,
+            timed_metadata: self.config.packaging.timed_metadata,
             hls: outputs.hls,
             cmaf: outputs.cmaf(),
             part_duration: Some(self.config.packaging.part_duration),
@@ -391,6 +400,7 @@ impl Registry {
             clocks: self.clocks,
             budget: Budget::default(),
             traffic: Traffic::default(),
+            inbox: Inbox::default(),
             continuous: outputs.continuous().then(|| Ring::new(bytes_max)),
         }
     }
@@ -633,6 +643,22 @@ impl Stream {
         self.continuous.as_ref()
     }
 
+    /// Has something inserted `ahead` of the newest media, with the publisher's next sample.
+    ///
+    /// # Errors
+    /// [`CueRefusal`].
+    pub async fn insert(&self, cue: Cue, ahead: Duration) -> Result<CuePlace, CueRefusal> {
+        if lock(&self.seat).publisher.is_none() {
+            return Err(CueRefusal::NotLive);
+        }
+        let answered = self.inbox.put(cue, ahead)?;
+        match tokio::time::timeout(INSERT_WAIT, answered).await {
+            Ok(Ok(answer)) => answer,
+            // It has left, or says nothing.
+            Ok(Err(_)) | Err(_) => Err(CueRefusal::NotLive),
+        }
+    }
+
     /// What is held: looked at anew while nobody publishes, as of the newest version else.
     fn memory(&self) -> Memory {
         match &mut lock(&self.seat).packager {
@@ -743,6 +769,7 @@ impl Seated {
             self.registry.judge_health(&self.stream, measured);
         }
         let Some(packager) = &mut self.packager else { return Ok(()) };
+        self.stream.inbox.take(|cue, ahead| packager.insert(cue, ahead));
         if let Err(refusal) = packager.push(event, clock) {
             if matches!(refusal, Refusal::OverBudget { .. }) {
                 self.registry.over_budget(&self.stream);
@@ -759,6 +786,14 @@ impl Seated {
         }
         self.judge_readers();
         Ok(())
+    }
+
+    /// Inserts what the publisher itself asks for.
+    ///
+    /// # Errors
+    /// [`CueRefusal`].
+    pub fn insert(&mut self, cue: Cue, ahead: Duration) -> Result<CuePlace, CueRefusal> {
+        self.packager.as_mut().ok_or(CueRefusal::NotLive)?.insert(cue, ahead)
     }
 
     /// What was placed goes into the ring of continuous outputs.

@@ -25,6 +25,7 @@ fn snapshot() -> Snapshot {
         bandwidth: None,
         published_at: WallTime::from_unix_millis(0),
         cmaf: None,
+        date_ranges: Arc::default(),
         ts: None,
     }
 }

@@ -67,17 +67,17 @@ const NODE_PACKAGES: &[&str] = &["nodejs", "npm"];
 /// there, and what the browser tests run.
 const NODE_FOLDERS: &[&str] = &["crates/origin/web", "tests/players"];
 
-/// Asks an API what its description promises. From PyPI, into an environment of its own below `target`.
-const PYTHON_PACKAGE: (&str, &str) = ("schemathesis", "4.32.5");
+/// From PyPI, into an environment of its own below `target`: asks an API what its description promises; reads splice information.
+const PYTHON_PACKAGES: [(&str, &str); 2] = [("schemathesis", "4.32.5"), ("threefive", "3.1.5")];
 
-/// That environment, below the root; `tests/tests/api.rs` starts what is in it.
+/// That environment, below the root; `tests/tests/api.rs` and `metadata.rs` start what is in it.
 const PYTHON_FOLDER: &str = "target/python";
 
 /// Installs what is missing; prints nothing but one line when all is there.
 pub(crate) fn install() -> Result<(), Failure> {
     system_packages()?;
     node_packages()?;
-    python_package()?;
+    python_packages()?;
     println!("xtask: everything that the tests need is installed");
     Ok(())
 }
@@ -196,19 +196,24 @@ fn node_packages_are_current(folder: &Path) -> bool {
     )
 }
 
-/// Unless the wanted version is there already.
-fn python_package() -> Result<(), Failure> {
-    let (name, version) = PYTHON_PACKAGE;
+/// Those whose wanted version is not there already.
+fn python_packages() -> Result<(), Failure> {
     let pip = format!("{PYTHON_FOLDER}/bin/pip");
-    let installed = format!("import importlib.metadata as m; assert m.version({name:?}) == {version:?}");
     let python = format!("{PYTHON_FOLDER}/bin/python");
-    if root().join(&python).is_file() && Step::new(&python).args(&["-c", &installed]).succeeds() {
-        return Ok(());
+    for (name, version) in PYTHON_PACKAGES {
+        let installed = format!("import importlib.metadata as m; assert m.version({name:?}) == {version:?}");
+        let has_python = root().join(&python).is_file();
+        if has_python && Step::new(&python).args(&["-c", &installed]).succeeds() {
+            continue;
+        }
+        println!("xtask: to install from PyPI: {name} {version}");
+        if !has_python {
+            Step::new("python3").args(&["-m", "venv", PYTHON_FOLDER]).run()?;
+        }
+        let install = ["install", "--quiet", "--disable-pip-version-check", &format!("{name}=={version}")];
+        Step::new(&pip).args(&install).run()?;
     }
-    println!("xtask: to install from PyPI: {name} {version}");
-    Step::new("python3").args(&["-m", "venv", PYTHON_FOLDER]).run()?;
-    let install = ["install", "--quiet", "--disable-pip-version-check", &format!("{name}=={version}")];
-    Step::new(&pip).args(&install).run()
+    Ok(())
 }
 
 fn has_program(name: &str) -> bool {

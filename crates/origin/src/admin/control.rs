@@ -1,10 +1,15 @@
-//! What operators do to streams. `DELETE` alone: no page of another origin can send it without a preflight, which nothing here answers.
+//! What operators do to streams. By `DELETE`, and by `POST` of JSON alone: no page of another origin can send either without a preflight,
+//! which nothing here answers.
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use headwater_packager::CueRefusal;
+use serde::Serialize;
 
 use super::Shared;
+use crate::cues::Request;
 
 /// Disconnects the publisher of a stream.
 pub(super) async fn kick(
@@ -57,4 +62,56 @@ fn end_one(shared: &Shared, app: &str, name: &str) -> Response {
     tracing::info!(app, stream = name, "an operator ends the stream");
     shared.context.registry.end_stream(&stream);
     (StatusCode::ACCEPTED, "the stream is being ended\n").into_response()
+}
+
+/// Where something was inserted.
+#[derive(Debug, Serialize)]
+struct Inserted {
+    /// On the stream's media clock, 90 kHz: the `tfdt` of video counts it, and MPEG-TS modulo 2^33.
+    media_time: i64,
+    /// EXT-X-PROGRAM-DATE-TIME of that moment.
+    date: String,
+}
+
+/// Inserts timed metadata.
+pub(super) async fn insert(
+    State(shared): State<Shared>,
+    Path((app, stream)): Path<(String, String)>,
+    Json(request): Json<Request>,
+) -> Response {
+    insert_one(&shared, &app, &stream, request).await
+}
+
+/// The same where the app has two parts.
+pub(super) async fn insert_of_instance(
+    State(shared): State<Shared>,
+    Path((app, instance, stream)): Path<(String, String, String)>,
+    Json(request): Json<Request>,
+) -> Response {
+    insert_one(&shared, &format!("{app}/{instance}"), &stream, request).await
+}
+
+async fn insert_one(shared: &Shared, app: &str, name: &str, request: Request) -> Response {
+    let Some(stream) = shared.context.registry.stream(app, name) else {
+        return (StatusCode::NOT_FOUND, "no such stream\n").into_response();
+    };
+    let (cue, ahead) = match request.cue() {
+        Ok(cue) => cue,
+        Err(invalid) => return (StatusCode::UNPROCESSABLE_ENTITY, format!("{invalid}\n")).into_response(),
+    };
+    match stream.insert(cue, ahead).await {
+        Ok(place) => {
+            let media_time = place.media_time.ticks();
+            tracing::info!(app, stream = name, media_time, "an operator inserts timed metadata");
+            Json(Inserted { media_time, date: place.date.to_string() }).into_response()
+        }
+        Err(refusal) => {
+            let status = match refusal {
+                CueRefusal::NotLive | CueRefusal::NotAnnounced | CueRefusal::IdTaken => StatusCode::CONFLICT,
+                CueRefusal::TooMuch => StatusCode::TOO_MANY_REQUESTS,
+            };
+            let hint = if refusal == CueRefusal::NotAnnounced { " (packaging.timed_metadata)" } else { "" };
+            (status, format!("{refusal}{hint}\n")).into_response()
+        }
+    }
 }

@@ -198,6 +198,8 @@ pub struct Packaging {
     /// Added to the time of day at which a stream's media clock starts: how players take a stream that has run for so long.
     #[serde(deserialize_with = "duration_within::<0, 31_536_000_000, _>", serialize_with = "duration_out")]
     pub media_time_offset: Duration,
+    /// Tracks of ID3 tags and of splice information are announced, so that both can be inserted.
+    pub timed_metadata: bool,
 }
 
 /// `[publish]`.
@@ -426,6 +428,7 @@ impl Default for Packaging {
             part_duration: Duration::from_millis(200),
             window: Duration::from_secs(20),
             media_time_offset: Duration::ZERO,
+            timed_metadata: false,
         }
     }
 }

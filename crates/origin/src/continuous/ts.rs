@@ -29,7 +29,7 @@ pub(super) fn fits(tracks: &Tracks) -> bool {
 }
 
 fn program(tracks: &Tracks) -> Program<'_> {
-    Program { video: tracks.video.as_deref(), audio: tracks.audio.as_deref() }
+    Program { video: tracks.video.as_deref(), audio: tracks.audio.as_deref(), ..Program::default() }
 }
 
 impl Ring {

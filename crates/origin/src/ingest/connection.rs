@@ -24,6 +24,7 @@ use super::rate::Rate;
 use crate::auth::hooks::Published;
 use crate::auth::{Denied, Shown};
 use crate::config::size_text;
+use crate::cues;
 use crate::listen::Accepted;
 use crate::registry::{Publisher, Seated};
 use crate::transport::Transport;
@@ -313,6 +314,16 @@ impl Connection<'_> {
         for event in events.drain(..) {
             if let Event::Config(track, config) = &event {
                 tracing::info!(%track, codec = config.codec_string(), "configuration");
+            }
+            if let Event::Data(message) = &event
+                && let Some((cue, ahead)) = cues::of_message(message)
+            {
+                match seated.insert(cue, ahead) {
+                    Ok(place) => {
+                        tracing::info!(message = message.name, media_time = place.media_time.ticks(), "cue");
+                    }
+                    Err(refusal) => tracing::debug!(message = message.name, %refusal, "cue dropped"),
+                }
             }
             if let Err(refused) = seated.push(event, clock) {
                 refusal = Some(reason_of(&refused));

@@ -334,6 +334,7 @@ mod tests {
                     bandwidth: None,
                     published_at: WallTime::from_unix_millis(0),
                     cmaf: None,
+                    date_ranges: Arc::default(),
                     ts: None,
                 },
             );

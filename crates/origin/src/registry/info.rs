@@ -111,6 +111,8 @@ pub struct CountersInfo {
     pub parts_overlong: u64,
     /// Segments that left before their time because the stream was over `limits.max_bytes_per_stream`.
     pub evicted_for_memory: u64,
+    /// ID3 tags, splice information and ranges of dates that were inserted.
+    pub cues: u64,
     /// Publishing sessions.
     pub sessions: u64,
     /// Sessions that took the name from a publisher that was connected.
@@ -154,6 +156,7 @@ pub(super) fn counters(seat: &Seat) -> CountersInfo {
         pictures_repeated: counters.pictures_repeated,
         parts_overlong: counters.parts_overlong,
         evicted_for_memory: counters.evicted_for_memory,
+        cues: counters.cues,
         sessions: counters.sessions,
         takeovers: seat.takeovers,
         takeover_conflicts: seat.takeover_conflicts,

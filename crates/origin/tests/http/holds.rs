@@ -29,6 +29,7 @@ async fn one_packaging_is_waited_for_when_another_is_there_already() {
     let nothing = Cmaf {
         complete_below: u64::MAX,
         part_target: None,
+        timed_metadata: false,
         low_latency_published_at: WallTime::from_unix_millis(0),
         video: None,
         audio: None,

@@ -100,6 +100,7 @@ fn low_latency(state: State, video: (u64, usize), audio: (u64, usize)) -> Snapsh
         low_latency_published_at: WallTime::from_unix_millis(0),
         complete_below: u64::MAX,
         part_target: Some(Duration::from_millis(214)),
+        timed_metadata: false,
     };
     Snapshot { state, cmaf: Some(cmaf), ts: None, ..whole }
 }

@@ -105,6 +105,7 @@ fn snapshot(state: State, listed: u64) -> Snapshot {
         bandwidth: Some(Bandwidth { peak: 2_500_000, average: 2_000_000 }),
         published_at: WallTime::from_unix_millis(1_769_860_806_000),
         cmaf: None,
+        date_ranges: Arc::default(),
         ts: Some(Arc::new(TsRendition {
             target_duration: 6,
             discontinuity_sequence: 0,
