@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use headwater_codec::scte35::SpliceInfo;
 use headwater_manifest::{dash, hls};
 use headwater_media::{
     AudioCodec, AudioConfig, Cause, Event, MediaTime, Sample, Timescale, TrackConfig, TrackId, TrackKind,
     VideoCodec, VideoConfig, WallTime,
 };
 
-use crate::{Clock, Config, Numbering, Packager, Refusal, Snapshot};
+use crate::{Clock, Config, Cue, Numbering, Packager, RangeCue, Refusal, Snapshot};
 
 /// A publisher that follows a script: whatever it does, what must hold holds after each step, every playlist and MPD obeys the
 /// rules, and every version follows from the one before.
@@ -26,9 +27,11 @@ pub fn packager(script: &[u8]) {
     if let ([.., knob], false) = (script, script.len().is_multiple_of(2)) {
         config.bytes_max = BUDGET_MIN_BYTES + u64::from(*knob) * BUDGET_STEP_BYTES;
     }
+    config.timed_metadata = script.first().is_some_and(|first| first.is_multiple_of(2));
     let mut stage = Stage {
         packager: Packager::new(&config, numbering),
         bytes_max: config.bytes_max,
+        timed_metadata: config.timed_metadata,
         held_by_a_reader: None,
         now_ms: 0,
         wall_set_ms: 0,
@@ -67,6 +70,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(10);
 struct Stage {
     packager: Packager,
     bytes_max: u64,
+    timed_metadata: bool,
     /// A reader that has stopped in the middle of a version.
     held_by_a_reader: Option<Arc<Snapshot>>,
     now_ms: u64,
@@ -89,6 +93,10 @@ impl Stage {
 
     fn act(&mut self, action: u8, amount: u8) {
         let many = u32::from(amount);
+        if action >= 0xf8 {
+            self.cue(amount);
+            return;
+        }
         match action % 24 {
             // Mostly: media about as it should be, up to 8 s of it.
             0..=9 => self.play(many % 100 + 1, true, true),
@@ -132,6 +140,26 @@ impl Stage {
             }
             _ => self.turn_over(amount),
         }
+    }
+
+    /// Something is said of a moment; refused or not, what must hold holds.
+    fn cue(&mut self, amount: u8) {
+        let id = u32::from(amount / 4 % 4);
+        let cue = match amount % 4 {
+            0 => Cue::Id3(Bytes::from_static(b"ID3\x04\0\0\0\0\0\0")),
+            1 => Cue::Splice(SpliceInfo::insert(id, true, amount.is_multiple_of(3).then_some(450_000))),
+            2 => Cue::Splice(SpliceInfo::insert(id, false, None)),
+            _ => {
+                let Ok(id) = hls::QuotedString::new(format!("range {amount}")) else { return };
+                let duration = amount.is_multiple_of(2).then_some(Duration::from_secs(5));
+                Cue::Range(RangeCue { id, class: None, duration, attributes: Vec::new() })
+            }
+        };
+        let ahead = Duration::from_millis(u64::from(amount / 16) * 300);
+        let is_range = matches!(cue, Cue::Range(_));
+        let inserted = self.packager.insert(cue, ahead);
+        assert!(inserted.is_err() || is_range || self.timed_metadata, "a track that was not announced");
+        self.look();
     }
 
     /// The publisher leaves, and comes back at once, later, or after the stream has ended.

@@ -143,6 +143,17 @@ impl Metadata {
         self.message_id
     }
 
+    /// Another range can be listed.
+    pub(crate) fn has_room(&self) -> bool {
+        self.ranges.len() < RANGES_MAX
+    }
+
+    /// What is published next is another programme.
+    pub(crate) fn forget_ranges(&mut self) {
+        self.ranges.clear();
+        self.lines = None;
+    }
+
     /// Lists a range of dates.
     pub(crate) fn list(&mut self, cue: RangeCue, at: i64, date: WallTime) -> Result<(), CueRefusal> {
         if self.ranges.iter().any(|listed| listed.range.id == cue.id) {
@@ -218,7 +229,7 @@ impl Metadata {
     }
 
     fn push(&mut self, listed: Listed) -> Result<(), CueRefusal> {
-        if self.ranges.len() >= RANGES_MAX {
+        if !self.has_room() {
             return Err(CueRefusal::TooMuch);
         }
         self.ranges.push(listed);

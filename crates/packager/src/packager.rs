@@ -259,6 +259,7 @@ impl Packager {
         }
         if self.state == State::Ended {
             // Viewers of the new publication must not be shown the end of the one before.
+            self.metadata.forget_ranges();
             if let Some(ts) = &mut self.ts {
                 ts.window_mut().delist_all(clock.now);
             }

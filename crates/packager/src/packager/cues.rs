@@ -51,13 +51,16 @@ impl Packager {
     }
 
     fn write_splice(&mut self, info: &SpliceInfo, at: i64) -> Result<(), CueRefusal> {
+        if !self.metadata.has_room() {
+            return Err(CueRefusal::TooMuch);
+        }
         let date = self.wall.wall(MediaTime::new(at, Timescale::MPEG));
-        self.metadata.splice(info, at, date)?;
         let section = info.timed_at(at);
         if let Some(cmaf) = &mut self.cmaf {
             let id = self.metadata.next_message_id(at);
             cmaf.message(SCHEME_SPLICE, (at, info.duration()), id, &section)?;
         }
+        self.metadata.splice(info, at, date)?;
         if let Some(ts) = &mut self.ts {
             ts.write_splice_info(&section);
         }
