@@ -22,10 +22,19 @@ pub(crate) const EXTENDED: u32 = 0x00FF_FFFF;
 const REPEATED_STEP_MAX_MS: u32 = 10_000;
 /// Chunk stream of control messages (RTMP 1.0 5.4).
 pub(crate) const CSID_CONTROL: u32 = 2;
-/// First allocation for a message in pieces. Beyond it a buffer is at most twice as large as what has arrived:
+/// First allocation for a message in pieces that is too long for a slab. Beyond it a buffer is at most twice as large as what has arrived:
 /// 64 chunk streams with huge lengths announced and a byte sent on each hold 1 MiB. Most frames of a 5 Mbit/s
 /// stream need at most one more allocation.
 const FIRST_ALLOCATION_BYTES: usize = 16 << 10;
+/// Messages up to this lie one behind the other in slabs: most frames of a 5 Mbit/s stream. An allocation of kilobytes costs more than all
+/// else that is done with a frame here.
+const SLAB_MESSAGE_BYTES_MAX: usize = 32 << 10;
+/// A slab; the first of a connection, which may be about to say goodbye, and the later ones.
+const SLAB_BYTES_MIN: usize = 4 << 10;
+const SLAB_BYTES_MAX: usize = 128 << 10;
+/// A whole message in one chunk is copied up to this, and is a slice of the input beyond. A slice holds all of the input's buffer, so
+/// that another is needed: what is copied is less than that costs.
+const COPIED_BYTES_MAX: usize = 4 << 10;
 /// Longest basic header + message header + extended timestamp: what can stay in the input.
 pub const HEADER_BYTES_MAX: usize = 3 + 11 + 4;
 
@@ -48,7 +57,7 @@ struct ChunkStream {
     receiving: bool,
     received: usize,
     /// Its bytes so far; stays empty for messages that are skipped.
-    body: Vec<u8>,
+    body: BytesMut,
 }
 
 impl ChunkStream {
@@ -64,7 +73,7 @@ impl ChunkStream {
             stream_id: 0,
             receiving: false,
             received: 0,
-            body: Vec::new(),
+            body: BytesMut::new(),
         }
     }
 
@@ -93,6 +102,26 @@ struct Header {
     stream_id: Option<u32>,
 }
 
+/// Memory for messages, each taken from where the one before ends.
+#[derive(Debug, Default)]
+struct Slab {
+    rest: BytesMut,
+    /// Of the newest one.
+    size: usize,
+}
+
+impl Slab {
+    /// Room for `length` bytes, at most [`SLAB_MESSAGE_BYTES_MAX`].
+    fn take(&mut self, length: usize) -> BytesMut {
+        if self.rest.capacity() < length {
+            self.size = self.size.saturating_mul(2).clamp(SLAB_BYTES_MIN, SLAB_BYTES_MAX);
+            self.rest = BytesMut::with_capacity(self.size.max(length));
+        }
+        let rest = self.rest.split_off(length);
+        std::mem::replace(&mut self.rest, rest)
+    }
+}
+
 /// The chunk whose payload is being read.
 #[derive(Debug, Clone, Copy)]
 struct OpenChunk {
@@ -119,6 +148,7 @@ pub struct ChunkReader {
     /// Index of the stream used last: most chunks continue it.
     recent: usize,
     open: Option<OpenChunk>,
+    slab: Slab,
     /// Sum of the capacities of all `body`.
     partial_bytes: usize,
     partial_bytes_max: usize,
@@ -137,6 +167,7 @@ impl ChunkReader {
             streams: Vec::new(),
             recent: 0,
             open: None,
+            slab: Slab::default(),
             partial_bytes: 0,
             partial_bytes_max: limits.partial_bytes_max,
             chunk_size_changes: 0,
@@ -149,8 +180,9 @@ impl ChunkReader {
     /// The next whole message, or `None` when `input` holds no more of one. Consumes from the front of `input`
     /// whatever is usable, parts of a payload included; at most [`HEADER_BYTES_MAX`] bytes are left after `None`.
     ///
-    /// A message that lies in `input` whole, in one chunk, becomes a slice of it; any other is gathered into a
-    /// buffer of exactly its size, which grows as bytes arrive and never from the announced length.
+    /// A message of more than 4 KiB that lies in `input` whole, in one chunk, becomes a slice of it. Any other is gathered: up to 32 KiB into
+    /// a place beside other messages, in a buffer of at most 128 KiB; else into one of its own size, which grows as bytes arrive
+    /// and never from the announced length.
     ///
     /// # Errors
     /// [`Error`]; the reader is then of no further use.
@@ -164,7 +196,15 @@ impl ChunkReader {
                 Step::Slice { index, length } => {
                     self.counters.bytes_received += length as u64;
                     // `step` saw all of it behind what it consumed.
-                    let payload = input.split_to(length).freeze();
+                    let mut payload;
+                    if length <= COPIED_BYTES_MAX {
+                        payload = self.slab.take(length);
+                        payload.extend_from_slice(input.get(..length).unwrap_or_default());
+                        input.advance(length);
+                    } else {
+                        payload = input.split_to(length);
+                    }
+                    let payload = payload.freeze();
                     match self.streams.get(index) {
                         Some(stream) => stream.message(payload),
                         None => continue,
@@ -213,7 +253,7 @@ impl ChunkReader {
         for stream in &self.streams {
             assert!(stream.received <= stream.length && stream.body.len() <= stream.received);
             assert!(stream.receiving || (stream.received == 0 && stream.body.capacity() == 0));
-            assert!(stream.body.capacity() <= FIRST_ALLOCATION_BYTES.max(2 * stream.received));
+            assert!(stream.body.capacity() <= SLAB_MESSAGE_BYTES_MAX.max(2 * stream.received));
         }
         if let Some(open) = self.open {
             assert!(open.remaining > 0 && self.streams.get(open.index).is_some_and(|s| s.receiving));
@@ -452,7 +492,9 @@ impl ChunkReader {
         let received = stream.received.saturating_add(piece.len());
         if Class::of(stream.type_id) != Class::Unknown {
             if received > stream.body.capacity() {
-                let capacity = stream.length.min(FIRST_ALLOCATION_BYTES.max(received.saturating_mul(2)));
+                let in_slab = stream.length <= SLAB_MESSAGE_BYTES_MAX;
+                let grown = FIRST_ALLOCATION_BYTES.max(received.saturating_mul(2)).min(stream.length);
+                let capacity = if in_slab { stream.length } else { grown };
                 let before = stream.body.capacity();
                 let after = self.partial_bytes.saturating_add(capacity.saturating_sub(before));
                 if after > self.partial_bytes_max {
@@ -462,7 +504,10 @@ impl ChunkReader {
                         max: self.partial_bytes_max,
                     });
                 }
-                stream.body.reserve_exact(capacity.saturating_sub(stream.body.len()));
+                let mut body =
+                    if in_slab { self.slab.take(capacity) } else { BytesMut::with_capacity(capacity) };
+                body.extend_from_slice(&stream.body);
+                stream.body = body;
                 self.partial_bytes =
                     self.partial_bytes.saturating_add(stream.body.capacity().saturating_sub(before));
             }
@@ -482,7 +527,7 @@ impl ChunkReader {
         stream.receiving = false;
         stream.received = 0;
         self.partial_bytes = self.partial_bytes.saturating_sub(body.capacity());
-        Some(stream.message(Bytes::from(body)))
+        Some(stream.message(body.freeze()))
     }
 
     /// Forgets the unfinished message of a stream; its header state stays. Returns whether there was one.

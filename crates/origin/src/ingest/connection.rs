@@ -465,8 +465,8 @@ pub(super) async fn read(
         return Ok(None);
     }
     if input.capacity() - input.len() < READ_SPARE_BYTES {
-        // A fresh buffer, or the front of this one if nobody holds it any more.
-        input.reserve(READ_BUFFER_BYTES);
+        // The front of this buffer if nobody holds it any more, or a fresh one.
+        input.reserve(READ_BUFFER_BYTES.saturating_sub(input.len()));
     }
     socket.read_buf(input).await.map(Some)
 }

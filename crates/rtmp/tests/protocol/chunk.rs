@@ -1,6 +1,6 @@
 //! The chunk reader: headers byte by byte, interleaving, both extended timestamp behaviours, splits and memory.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use headwater_rtmp::chunk::HEADER_BYTES_MAX;
 use headwater_rtmp::{ChunkReader, ChunkWriter, Counters, Error, Limits, Message};
 use proptest::prelude::*;
@@ -307,23 +307,43 @@ fn unknown_types_are_skipped_unstored() {
 }
 
 #[test]
-fn a_message_in_one_chunk_is_a_slice_of_the_input() {
-    let bytes = [type_0(4, 0, 100, 8), vec![9; 100]].concat();
-    let mut input = BytesMut::from(&bytes[..]);
-    let expected = input[12..].as_ptr();
-    let message = ChunkReader::new(Limits::default()).read(&mut input).unwrap().unwrap();
-    assert_eq!(message.payload.as_ptr(), expected);
-    // Gathered, it has exactly its size: nothing is held beyond it.
-    let mut input = BytesMut::new();
-    let mut reader = ChunkReader::new(Limits::default());
-    for byte in &bytes {
-        input.extend_from_slice(&[*byte]);
-        if let Some(message) = reader.read(&mut input).unwrap() {
-            assert_eq!(message.payload, vec![9; 100]);
-            let vec = Vec::from(message.payload);
-            assert_eq!(vec.capacity(), 100);
-        }
+fn a_long_message_in_one_chunk_is_a_slice_of_the_input() {
+    let size = [type_0(2, 0, 4, 1), 65_536_u32.to_be_bytes().to_vec()].concat();
+    for (length, is_slice) in [(4_096, false), (4_097, true)] {
+        let bytes = [size.clone(), type_0(4, 0, length, 8), vec![9; length as usize]].concat();
+        let mut input = BytesMut::from(&bytes[..]);
+        let place = input[16 + 12..].as_ptr();
+        let message = ChunkReader::new(Limits::default()).read(&mut input).unwrap().unwrap();
+        assert_eq!(message.payload, vec![9; length as usize]);
+        assert_eq!(message.payload.as_ptr() == place, is_slice, "{length}");
+        // Nobody holds the input's memory but for a slice: its front is used again.
+        assert_eq!(input.try_reclaim(bytes.len()), !is_slice, "{length}");
     }
+}
+
+#[test]
+fn messages_lie_one_behind_the_other() {
+    let message =
+        [type_0(4, 0, 300, 8), vec![1; 128], vec![0xc4], vec![1; 128], vec![0xc4], vec![1; 44]].concat();
+    let mut input = BytesMut::from(&message.repeat(40)[..]);
+    let mut reader = ChunkReader::new(Limits::default());
+    let mut payloads = Vec::new();
+    while let Some(message) = reader.read(&mut input).unwrap() {
+        payloads.push(message.payload);
+    }
+    assert_eq!(payloads.len(), 40);
+    assert!(payloads.iter().all(|payload| payload[..] == [1; 300]));
+    let follows = |pair: &&[Bytes]| pair[1].as_ptr().addr() == pair[0].as_ptr().addr() + 300;
+    // But where a slab ends: 4 KiB, then 8.
+    assert_eq!(payloads.windows(2).filter(follows).count(), 38);
+    // One too long for it has its own, of exactly its size.
+    let mut input = BytesMut::from(&[type_0(5, 0, 40_000, 9), vec![2; 128]].concat()[..]);
+    while input.len() < 40_500 {
+        input.extend_from_slice(&[&[0xc5][..], &[2; 128]].concat());
+    }
+    let message = reader.read(&mut input).unwrap().unwrap();
+    assert_eq!(message.payload.len(), 40_000);
+    assert_eq!(Vec::from(message.payload).capacity(), 40_000);
 }
 
 #[test]

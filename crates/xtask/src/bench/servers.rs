@@ -346,6 +346,8 @@ pub(super) fn install() -> Result<(), Failure> {
         passed_over("nms", Step::new("npm").args(&npm).run());
     }
     if !xiu().exists() {
+        // A crate of a C library that it is built from asks for it.
+        passed_over("xiu", crate::deps::install_packages(&["cmake", "pkg-config", "libssl-dev"]));
         let install = [
             "install",
             "--locked",
