@@ -192,6 +192,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 /// Runs what the command line asks for. One line on standard error tells why the status isn't 0.
 #[expect(clippy::print_stderr, reason = "the command line's own answer")]
 pub fn main() -> ExitCode {
+    crate::heap::keep();
     let result = match Cli::parse().command {
         Command::Serve(args) => serve(&args),
         Command::Check(args) => check(args),

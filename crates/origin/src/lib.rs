@@ -30,6 +30,7 @@ pub mod demo;
 pub mod error;
 pub mod events;
 pub mod health;
+mod heap;
 pub mod http;
 pub mod ingest;
 pub mod listen;
