@@ -333,6 +333,9 @@ fn churn_leaves_nothing_behind() {
     let first = wave(0..CYCLES);
     let second = wave(CYCLES..2 * CYCLES);
     println!("{before} bytes before, {first} after the first wave, {second} after the second");
-    assert!(second <= first + CHURN_BYTES_MAX, "{first} bytes after the first wave, {second} after the second");
+    assert!(
+        second <= first + CHURN_BYTES_MAX,
+        "{first} bytes after the first wave, {second} after the second"
+    );
     assert!(!server.process.log().contains("panicked"));
 }
