@@ -46,6 +46,7 @@ pub mod reload;
 pub mod server;
 pub mod state;
 pub mod supervisor;
+pub mod telemetry;
 pub mod tls;
 pub mod transport;
 
