@@ -1,5 +1,5 @@
-//! What the tests need beside Rust: encoders, players and a browser from the distribution, players in JavaScript from npm, and one
-//! program from PyPI.
+//! What the tests need beside Rust: encoders, players and a browser from the distribution, players in JavaScript from npm, and
+//! some from PyPI.
 
 use std::collections::HashSet;
 use std::fs::OpenOptions;
@@ -67,17 +67,22 @@ const NODE_PACKAGES: &[&str] = &["nodejs", "npm"];
 /// there, and what the browser tests run.
 const NODE_FOLDERS: &[&str] = &["crates/origin/web", "tests/players"];
 
-/// Asks an API what its description promises. From PyPI, into an environment of its own below `target`.
-const PYTHON_PACKAGE: (&str, &str) = ("schemathesis", "4.32.5");
+/// From PyPI, into an environment of their own below `target`.
+const PYTHON_PACKAGES: [(&str, &str); 2] = [
+    // Asks an API what its description promises.
+    ("schemathesis", "4.32.5"),
+    // Reads what a collector of traces is sent.
+    ("opentelemetry-proto", "1.45.2"),
+];
 
-/// That environment, below the root; `tests/tests/api.rs` starts what is in it.
+/// That environment, below the root; `tests/tests/api.rs` and `tests/src/collector.rs` start what is in it.
 const PYTHON_FOLDER: &str = "target/python";
 
 /// Installs what is missing; prints nothing but one line when all is there.
 pub(crate) fn install() -> Result<(), Failure> {
     system_packages()?;
     node_packages()?;
-    python_package()?;
+    python_packages()?;
     println!("xtask: everything that the tests need is installed");
     Ok(())
 }
@@ -196,19 +201,21 @@ fn node_packages_are_current(folder: &Path) -> bool {
     )
 }
 
-/// Unless the wanted version is there already.
-fn python_package() -> Result<(), Failure> {
-    let (name, version) = PYTHON_PACKAGE;
+/// Unless the wanted versions are there already.
+fn python_packages() -> Result<(), Failure> {
     let pip = format!("{PYTHON_FOLDER}/bin/pip");
-    let installed = format!("import importlib.metadata as m; assert m.version({name:?}) == {version:?}");
     let python = format!("{PYTHON_FOLDER}/bin/python");
+    let installed =
+        PYTHON_PACKAGES.map(|(name, version)| format!("assert m.version({name:?}) == {version:?}"));
+    let installed = format!("import importlib.metadata as m; {}", installed.join("; "));
     if root().join(&python).is_file() && Step::new(&python).args(&["-c", &installed]).succeeds() {
         return Ok(());
     }
-    println!("xtask: to install from PyPI: {name} {version}");
+    let wanted = PYTHON_PACKAGES.map(|(name, version)| format!("{name}=={version}"));
+    println!("xtask: to install from PyPI: {}", wanted.join(" "));
     Step::new("python3").args(&["-m", "venv", PYTHON_FOLDER]).run()?;
-    let install = ["install", "--quiet", "--disable-pip-version-check", &format!("{name}=={version}")];
-    Step::new(&pip).args(&install).run()
+    let install = ["install", "--quiet", "--disable-pip-version-check"];
+    Step::new(&pip).args(&install).args(&wanted.each_ref().map(String::as_str)).run()
 }
 
 fn has_program(name: &str) -> bool {
