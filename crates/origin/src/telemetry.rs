@@ -207,7 +207,7 @@ fn remote(headers: &HeaderMap) -> Context {
         }
 
         fn keys(&self) -> Vec<&str> {
-            self.0.keys().map(|name| name.as_str()).collect()
+            self.0.keys().map(HeaderName::as_str).collect()
         }
     }
     TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers))

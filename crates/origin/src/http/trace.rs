@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use hyper::http::uri::Authority;
 use hyper::{Request, Version, header};
 
 use super::answer;
@@ -43,11 +44,11 @@ pub(super) fn resource<B>(
         _ => "1.1",
     };
     span.set(key::NETWORK_PROTOCOL_VERSION, version);
-    let host = request.uri().authority().map(|authority| authority.as_str());
+    let host = request.uri().authority().map(Authority::as_str);
     let host = host.or_else(|| request.headers().get(header::HOST)?.to_str().ok());
     // Only what a host can be: a user and a password are none.
     let host = host.filter(|host| host.len() <= answer::HOST_BYTES_MAX && answer::is_host(host.as_bytes()));
-    let uri = host.and_then(|host| host.parse::<hyper::http::uri::Authority>().ok());
+    let uri = host.and_then(|host| host.parse::<Authority>().ok());
     if let Some(authority) = uri {
         span.set(key::SERVER_ADDRESS, authority.host().to_owned());
         if let Some(port) = authority.port_u16() {
