@@ -12,6 +12,7 @@
 
 pub mod broker;
 pub mod cache;
+pub mod collector;
 pub mod continuous;
 pub mod follow;
 pub mod follow_dash;

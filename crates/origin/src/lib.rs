@@ -48,6 +48,7 @@ pub mod reload;
 pub mod server;
 pub mod state;
 pub mod supervisor;
+pub mod telemetry;
 pub mod tls;
 pub mod transport;
 

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use histogram::Histogram;
 
+use crate::telemetry::Tally;
+
 pub use scrape::{STREAMS_MAX, scrape};
 
 /// What is asked for, as far as metrics and the access log tell it apart.
@@ -88,6 +90,8 @@ pub struct Metrics {
     pub frame_to_part: Histogram,
     /// Bytes received from publishers.
     received: AtomicU64,
+    /// What became of the spans of traces.
+    pub spans: Arc<Tally>,
 }
 
 impl Metrics {

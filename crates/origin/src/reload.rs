@@ -50,6 +50,7 @@ impl Differences {
             ("auth.jwt.secret", before.auth.jwt.secret != after.auth.jwt.secret),
             ("hooks.secret", before.hooks.secret != after.hooks.secret),
             ("admin.token", before.admin.token != after.admin.token),
+            ("telemetry.authorization", before.telemetry.authorization != after.telemetry.authorization),
         ];
         names.extend(secrets.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()));
         let (at_once, at_restart) = names.into_iter().partition(|name| is_at_once(name));

@@ -17,6 +17,7 @@ use crate::registry::Registry;
 use crate::reload::Differences;
 use crate::state::StateDir;
 use crate::supervisor::{self, Inherited, Listener};
+use crate::telemetry::Telemetry;
 use crate::tls::Certificates;
 use crate::{Error, admin, auth, demo, http, ingest};
 
@@ -66,16 +67,15 @@ async fn serve(
     let generated = generated_key(&config, state.as_ref(), rtmp_address)?;
     let authorizer = Arc::new(Authorizer::new(Arc::clone(&config), generated.clone())?);
     let registry = Registry::new(Arc::clone(&config), clocks, state);
-    let event_outputs = Outputs::start(&config.events, &registry);
+    let (telemetry, exporter) = Telemetry::start(&config.telemetry, &registry.metrics().spans)?;
+    let event_outputs = Outputs::start(&config.events, &registry, &telemetry);
     registry.expect_publishers_back();
-    let ingest_context = Arc::new(ingest::Context::new(
-        Arc::clone(&registry),
-        Arc::clone(&config),
-        Arc::clone(&authorizer),
-        clocks,
-    ));
+    let ingest_context =
+        ingest::Context::new(Arc::clone(&registry), Arc::clone(&config), Arc::clone(&authorizer), clocks);
+    let ingest_context = Arc::new(ingest_context.with_telemetry(telemetry.clone()));
     let http_context = http::Context::new(Arc::clone(&registry), Arc::clone(&config));
-    let http_context = Arc::new(http_context.with_authorizer(Arc::clone(&authorizer)));
+    let http_context =
+        Arc::new(http_context.with_authorizer(Arc::clone(&authorizer)).with_telemetry(telemetry));
     let admin_context = admin::Context::new(Arc::clone(&registry), Arc::clone(&http_context));
     let admin_context = Arc::new(admin_context.with_token(config.admin.token.clone()));
 
@@ -144,6 +144,9 @@ async fn serve(
     let _ = stop_playback.send(true);
     let _ = playback.await;
     event_outputs.finish().await;
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     operators.abort();
     tracing::info!("down");
     Ok(())

@@ -197,6 +197,11 @@ impl ServerConnection {
         }
     }
 
+    /// Whether the handshake is done.
+    pub fn is_established(&self) -> bool {
+        self.handshake.is_none()
+    }
+
     /// All bytes to send so far, in order; empty when there are none.
     pub fn take_output(&mut self) -> Bytes {
         self.output.split().freeze()

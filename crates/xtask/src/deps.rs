@@ -1,5 +1,5 @@
-//! What the tests need beside Rust: encoders, players and a browser from the distribution, players in JavaScript from npm, and one
-//! program from PyPI.
+//! What the tests need beside Rust: encoders, players and a browser from the distribution, players in JavaScript from npm, and
+//! some from PyPI.
 
 use std::collections::HashSet;
 use std::fs::OpenOptions;
@@ -67,10 +67,17 @@ const NODE_PACKAGES: &[&str] = &["nodejs", "npm"];
 /// there, and what the browser tests run.
 const NODE_FOLDERS: &[&str] = &["crates/origin/web", "tests/players"];
 
-/// From PyPI, into an environment of its own below `target`: asks an API what its description promises; reads splice information.
-const PYTHON_PACKAGES: [(&str, &str); 2] = [("schemathesis", "4.32.5"), ("threefive", "3.1.5")];
+/// From PyPI, into an environment of their own below `target`.
+const PYTHON_PACKAGES: [(&str, &str); 3] = [
+    // Asks an API what its description promises.
+    ("schemathesis", "4.32.5"),
+    // Reads splice information.
+    ("threefive", "3.1.5"),
+    // Reads what a collector of traces is sent.
+    ("opentelemetry-proto", "1.45.2"),
+];
 
-/// That environment, below the root; `tests/tests/api.rs` and `metadata.rs` start what is in it.
+/// That environment, below the root; `api.rs` and `metadata.rs` in `tests/tests`, and `tests/src/collector.rs` start what is in it.
 const PYTHON_FOLDER: &str = "target/python";
 
 /// Installs what is missing; prints nothing but one line when all is there.
@@ -196,24 +203,21 @@ fn node_packages_are_current(folder: &Path) -> bool {
     )
 }
 
-/// Those whose wanted version is not there already.
+/// Unless the wanted versions are there already.
 fn python_packages() -> Result<(), Failure> {
     let pip = format!("{PYTHON_FOLDER}/bin/pip");
     let python = format!("{PYTHON_FOLDER}/bin/python");
-    for (name, version) in PYTHON_PACKAGES {
-        let installed = format!("import importlib.metadata as m; assert m.version({name:?}) == {version:?}");
-        let has_python = root().join(&python).is_file();
-        if has_python && Step::new(&python).args(&["-c", &installed]).succeeds() {
-            continue;
-        }
-        println!("xtask: to install from PyPI: {name} {version}");
-        if !has_python {
-            Step::new("python3").args(&["-m", "venv", PYTHON_FOLDER]).run()?;
-        }
-        let install = ["install", "--quiet", "--disable-pip-version-check", &format!("{name}=={version}")];
-        Step::new(&pip).args(&install).run()?;
+    let installed =
+        PYTHON_PACKAGES.map(|(name, version)| format!("assert m.version({name:?}) == {version:?}"));
+    let installed = format!("import importlib.metadata as m; {}", installed.join("; "));
+    if root().join(&python).is_file() && Step::new(&python).args(&["-c", &installed]).succeeds() {
+        return Ok(());
     }
-    Ok(())
+    let wanted = PYTHON_PACKAGES.map(|(name, version)| format!("{name}=={version}"));
+    println!("xtask: to install from PyPI: {}", wanted.join(" "));
+    Step::new("python3").args(&["-m", "venv", PYTHON_FOLDER]).run()?;
+    let install = ["install", "--quiet", "--disable-pip-version-check"];
+    Step::new(&pip).args(&install).args(&wanted.each_ref().map(String::as_str)).run()
 }
 
 fn has_program(name: &str) -> bool {

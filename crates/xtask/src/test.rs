@@ -26,6 +26,7 @@ const PATIENT: &[&str] = &[
     "restart",
     "supervised",
     "takeover",
+    "telemetry",
 ];
 
 /// Attacks and crowds, each on a server of its own.

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use hmac::Mac as _;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
+use opentelemetry::trace::SpanKind;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout};
@@ -21,6 +22,7 @@ use tokio::time::{Instant, timeout};
 use super::token::{Hex, hmac_of};
 use super::{Denied, client};
 use crate::config::{self, OnFailure, Secret};
+use crate::telemetry::{Parent, Span, TRACEPARENT, key};
 use crate::{clock, names};
 
 /// Requests at a time. More than that fail as if nobody answered: a program that answers none of so many answers no further one.
@@ -78,6 +80,8 @@ struct Call {
     stream: String,
     /// The query with its `?`: tokens and keys are in it, so it goes to nobody else.
     param: Secret,
+    /// What the request is traced in.
+    within: Parent,
 }
 
 /// What is sent: [`Call`] with its secrets.
@@ -145,8 +149,9 @@ impl Hooks {
         app: &str,
         stream: &str,
         query: &str,
+        within: &Parent,
     ) -> Result<(String, Published), Denied> {
-        let mut call = self.call("on_publish", peer.ip(), app, stream, query);
+        let mut call = self.call("on_publish", peer.ip(), (app, stream), query, within);
         let renamed = self.allowed(&self.config.on_publish, &call).await?;
         let stream = renamed.unwrap_or_else(|| stream.to_owned());
         call.action = "on_unpublish";
@@ -162,6 +167,7 @@ impl Hooks {
         app: &str,
         stream: &str,
         query: &str,
+        within: &Parent,
     ) -> Result<(), Denied> {
         if !self.asks_about_players() {
             return Ok(());
@@ -173,7 +179,7 @@ impl Hooks {
             param: query.to_owned(),
         };
         let ask = async || {
-            let call = self.call("on_play", address, app, stream, query);
+            let call = self.call("on_play", address, (app, stream), query, within);
             self.allowed(&self.config.on_play, &call).await.map(drop)
         };
         let Some(decision) = self.decision(&viewer) else { return ask().await };
@@ -204,7 +210,14 @@ impl Hooks {
         Some(decision)
     }
 
-    fn call(&self, action: &'static str, address: IpAddr, app: &str, stream: &str, query: &str) -> Call {
+    fn call(
+        &self,
+        action: &'static str,
+        address: IpAddr,
+        (app, stream): (&str, &str),
+        query: &str,
+        within: &Parent,
+    ) -> Call {
         let number = self.clients.fetch_add(1, Ordering::Relaxed);
         let param = if query.is_empty() { String::new() } else { format!("?{query}") };
         Call {
@@ -215,6 +228,7 @@ impl Hooks {
             app: app.to_owned(),
             stream: stream.to_owned(),
             param: Secret::new(param),
+            within: within.clone(),
         }
     }
 
@@ -245,7 +259,21 @@ impl Hooks {
         };
         let mut tries_left = self.config.retries;
         loop {
-            let failure = match timeout(self.config.timeout, self.post(url, call)).await {
+            let mut span = call.span(url, self.config.retries - tries_left);
+            let answer = timeout(self.config.timeout, self.post(url, call, &span)).await;
+            match &answer {
+                Ok(Ok((status, _))) => {
+                    span.set(key::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
+                    // As the conventions have it for clients; whoever denies does so on purpose, by 401 or 403 as a rule.
+                    if !status.is_success() {
+                        span.fail(status.as_str().to_owned());
+                    }
+                }
+                Ok(Err(_)) => span.fail("no_answer"),
+                Err(_) => span.fail("timeout"),
+            }
+            span.end();
+            let failure = match answer {
                 Ok(Ok((status, _))) if status.is_server_error() => format!("the answer is {status}"),
                 Ok(Ok((status, body))) => return word(status, &body),
                 Ok(Err(error)) => error.to_string(),
@@ -259,7 +287,7 @@ impl Hooks {
         }
     }
 
-    async fn post(&self, url: &str, call: &Call) -> Result<(StatusCode, Bytes), client::Error> {
+    async fn post(&self, url: &str, call: &Call, span: &Span) -> Result<(StatusCode, Bytes), client::Error> {
         let body = call.body();
         let timestamp = clock::Clocks::start().wall().unix_seconds();
         let mut headers = vec![
@@ -271,11 +299,29 @@ impl Hooks {
         {
             headers.push((SIGNATURE, signature));
         }
+        headers.extend(span.traceparent().map(|value| (TRACEPARENT, value)));
         self.client.post(url, &headers, Bytes::from(body), ANSWER_BYTES_MAX).await
     }
 }
 
 impl Call {
+    /// For one try, after so many others.
+    fn span(&self, url: &str, tries_before: u32) -> Span {
+        let name = match self.action {
+            "on_publish" => "POST on_publish",
+            "on_play" => "POST on_play",
+            _ => "POST on_unpublish",
+        };
+        let mut span = self.within.span(name, SpanKind::Client);
+        span.set(key::HTTP_REQUEST_METHOD, "POST");
+        span.set(key::HOOK, self.action);
+        span.to(url);
+        if tries_before > 0 {
+            span.set(key::HTTP_REQUEST_RESEND_COUNT, i64::from(tries_before));
+        }
+        span
+    }
+
     fn body(&self) -> String {
         let body = Body {
             action: self.action,
@@ -312,6 +358,15 @@ fn word(status: StatusCode, body: &[u8]) -> Result<Word, String> {
         Some(0) => Ok(Word::Allowed { stream: None }),
         Some(_) => Ok(Word::Denied),
         None => Err("the answer is neither empty, nor a number, nor JSON with a code".to_owned()),
+    }
+}
+
+impl Published {
+    /// What the word about its end is traced in.
+    pub fn trace_within(&mut self, parent: Parent) {
+        if let Some(call) = &mut self.call {
+            call.within = parent;
+        }
     }
 }
 
@@ -372,7 +427,13 @@ mod tests {
         let config =
             config::Hooks { on_publish: "http://127.0.0.1:1/".to_owned(), ..config::Hooks::default() };
         let hooks = Hooks::new(&config).unwrap().unwrap();
-        let call = hooks.call("on_publish", "192.0.2.1".parse().unwrap(), "live", "cam", "key=hunter2");
+        let call = hooks.call(
+            "on_publish",
+            "192.0.2.1".parse().unwrap(),
+            ("live", "cam"),
+            "key=hunter2",
+            &Parent::default(),
+        );
         assert!(!format!("{call:?}{hooks:?}").contains("hunter2"));
         assert!(call.body().contains(r#""param":"?key=hunter2""#));
     }

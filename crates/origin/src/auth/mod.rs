@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clocks;
 use crate::config::{Config, PublishKey, Secret};
+use crate::telemetry::Parent;
 use crate::{Error, looks, names};
 use addresses::is_let_in;
 use hooks::{Hooks, Published};
@@ -186,10 +187,11 @@ impl Authorizer {
         app: &str,
         stream: String,
         query: &str,
+        within: &Parent,
     ) -> Result<(String, Option<Published>), Denied> {
         let policy = self.policy();
         let Some(hooks) = &policy.hooks else { return Ok((stream, None)) };
-        let (stream, published) = hooks.publish(peer, app, &stream, query).await?;
+        let (stream, published) = hooks.publish(peer, app, &stream, query, within).await?;
         Ok((stream, Some(published)))
     }
 
@@ -210,6 +212,7 @@ impl Authorizer {
         app: &str,
         stream: &str,
         token: Option<&str>,
+        within: &Parent,
     ) -> Result<(), Denied> {
         let policy = self.policy();
         let play = &policy.config.play;
@@ -222,7 +225,7 @@ impl Authorizer {
         let Some(hooks) = &policy.hooks else { return Ok(()) };
         let query = token.map(|token| format!("token={token}")).unwrap_or_default();
         // In a place of its own: every held request would have room for a question that few ask.
-        Box::pin(hooks.play(address, app, stream, &query)).await
+        Box::pin(hooks.play(address, app, stream, &query, within)).await
     }
 }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config;
+use crate::telemetry::Parent;
 
 fn authorizer(keys: &[(&str, Option<&str>, Option<&str>)], loopback_trusted: bool) -> Authorizer {
     let mut config = Config::default();
@@ -133,10 +134,17 @@ async fn tokens_to_play() {
         ),
         ("from where nobody may", "192.0.2.66", "cam", Some(&*good), Err(Denied::Address)),
     ] {
-        assert_eq!(authorizer.play(from.parse().unwrap(), "live", stream, token).await, expected, "{case}");
+        assert_eq!(
+            authorizer.play(from.parse().unwrap(), "live", stream, token, &Parent::default()).await,
+            expected,
+            "{case}"
+        );
     }
     let open = self::authorizer(&[], true);
-    assert_eq!(open.play("192.0.2.7".parse().unwrap(), "live", "cam", Some("x")).await, Ok(()));
+    assert_eq!(
+        open.play("192.0.2.7".parse().unwrap(), "live", "cam", Some("x"), &Parent::default()).await,
+        Ok(())
+    );
 }
 
 #[test]
@@ -165,6 +173,10 @@ async fn a_hook_that_nobody_answers() {
         config.hooks.timeout = Duration::from_secs(1);
         let authorizer = Authorizer::new(Arc::new(config), None).unwrap();
         let from = "192.0.2.7".parse().unwrap();
-        assert_eq!(authorizer.play(from, "live", "cam", None).await, expected, "{policy:?}");
+        assert_eq!(
+            authorizer.play(from, "live", "cam", None, &Parent::default()).await,
+            expected,
+            "{policy:?}"
+        );
     }
 }

@@ -300,6 +300,7 @@ fn typed(text: &str, default: &Value) -> Value {
     let read = match default {
         Value::Integer(_) => text.parse().ok().map(Value::Integer),
         Value::Boolean(_) => text.parse().ok().map(Value::Boolean),
+        Value::Float(_) => text.parse().ok().map(Value::Float),
         Value::Array(_) => {
             toml::from_str::<Table>(&format!("value = {text}")).ok().and_then(|mut t| t.remove("value"))
         }

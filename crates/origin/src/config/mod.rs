@@ -3,6 +3,7 @@
 mod access;
 mod events;
 mod load;
+mod telemetry;
 mod value;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::auth::addresses::Networks;
 pub use access::{Auth, Expiry, Hooks, Jwt, OnFailure, Play, PublishKey};
 pub use events::{Events, Mqtt, Webhook};
 pub use load::{Error, Loader};
+pub use telemetry::{Ratio, Telemetry};
 pub use value::{
     NotABitRate, NotADuration, NotASize, bit_rate, bit_rate_text, duration, duration_text, size_bytes,
     size_text,
@@ -56,6 +58,8 @@ pub struct Config {
     pub hooks: Hooks,
     /// `[events]`: who is told what happens.
     pub events: Events,
+    /// `[telemetry]`: who is sent traces.
+    pub telemetry: Telemetry,
     /// `[limits]`: how much is carried.
     pub limits: Limits,
     /// `[outputs]`: what is made of every stream.
@@ -568,6 +572,7 @@ impl Config {
         }
         access::check(self)?;
         self.events.check()?;
+        self.telemetry.check()?;
         if let Some(app) = self.apps.keys().find(|app| !crate::names::is_app(app)) {
             return broken(&format!("apps.{app}"), crate::names::APP_RULE.to_owned());
         }

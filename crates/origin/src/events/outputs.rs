@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::{mqtt, webhook};
 use crate::config;
 use crate::registry::Registry;
+use crate::telemetry::Telemetry;
 
 /// How long a shutdown waits for what was not delivered yet.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
@@ -51,11 +52,12 @@ pub struct Outputs {
 
 impl Outputs {
     /// Starts what `config` names. Needs a runtime.
-    pub fn start(config: &config::Events, registry: &Arc<Registry>) -> Outputs {
+    pub fn start(config: &config::Events, registry: &Arc<Registry>, telemetry: &Telemetry) -> Outputs {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for hook in &config.webhooks {
-            tasks.spawn(webhook::run(hook.clone(), Arc::clone(registry.events()), stopped.clone()));
+            let events = Arc::clone(registry.events());
+            tasks.spawn(webhook::run(hook.clone(), events, telemetry.clone(), stopped.clone()));
         }
         if config.mqtt.host_and_port().is_some() {
             tasks.spawn(mqtt::run(config.mqtt.clone(), Arc::clone(registry), stopped));

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
+use opentelemetry::trace::SpanKind;
 use sha2::Sha256;
 use tokio::sync::watch;
 
 use super::{Event, Events};
 use crate::config::{Secret, Webhook};
+use crate::telemetry::{Span, Telemetry, key};
 
 /// A receiver that has not answered by then gets the event again.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -36,7 +38,12 @@ enum Outcome {
 }
 
 /// Posts every event until `stop` turns true and all there is has been posted.
-pub(super) async fn run(hook: Webhook, events: Arc<Events>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn run(
+    hook: Webhook,
+    events: Arc<Events>,
+    telemetry: Telemetry,
+    mut stop: watch::Receiver<bool>,
+) {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(ANSWER_MAX))
@@ -58,21 +65,31 @@ pub(super) async fn run(hook: Webhook, events: Arc<Events>, mut stop: watch::Rec
         }
         for event in &page.events {
             if hook.kinds.is_empty() || hook.kinds.iter().any(|kind| kind == event.kind.name()) {
-                deliver(&agent, &hook, &events, event).await;
+                deliver(&agent, &hook, &events, &telemetry, event).await;
             }
         }
     }
 }
 
-async fn deliver(agent: &ureq::Agent, hook: &Webhook, events: &Events, event: &Event) {
+async fn deliver(agent: &ureq::Agent, hook: &Webhook, events: &Events, telemetry: &Telemetry, event: &Event) {
     let (mut wait, receiver) = (RETRY_FIRST, receiver(&hook.url));
+    let mut tries: i64 = 0;
     loop {
         let (agent, url, secret) = (agent.clone(), hook.url.clone(), hook.secret.clone());
         let (id, kind, body) = (event.id, event.kind.name(), event.json());
         let seconds = events.clocks.wall().unix_seconds();
+        let mut span = span(telemetry, hook, kind, tries);
+        tries = tries.saturating_add(1);
         let post = move || post(&agent, &url, &secret, &Delivery { id, kind, seconds, body });
         let outcome = tokio::task::spawn_blocking(post).await;
-        match outcome.unwrap_or_else(|error| Outcome::Failed(error.to_string())) {
+        let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(error.to_string()));
+        match &outcome {
+            Outcome::Taken => {}
+            Outcome::Refused(_) => span.fail("refused"),
+            Outcome::Failed(_) => span.fail("failed"),
+        }
+        span.end();
+        match outcome {
             Outcome::Taken => return events.webhooks.delivered(),
             Outcome::Refused(status) => {
                 events.webhooks.failed();
@@ -89,6 +106,18 @@ async fn deliver(agent: &ureq::Agent, hook: &Webhook, events: &Events, event: &E
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(RETRY_MAX);
     }
+}
+
+/// For one try.
+fn span(telemetry: &Telemetry, hook: &Webhook, kind: &'static str, tries_before: i64) -> Span {
+    let mut span = telemetry.root().span("POST webhook", SpanKind::Client);
+    span.set(key::HTTP_REQUEST_METHOD, "POST");
+    span.set(key::EVENT_KIND, kind);
+    span.to(&hook.url);
+    if tries_before > 0 {
+        span.set(key::HTTP_REQUEST_RESEND_COUNT, tries_before);
+    }
+    span
 }
 
 /// Scheme and host, for the log: the rest of an address may be as secret as a key.

@@ -24,7 +24,7 @@ use crate::published::Document;
 use crate::registry::Stream;
 
 /// Longest host that an MPD repeats: a DNS name and a port.
-const HOST_BYTES_MAX: usize = 262;
+pub(super) const HOST_BYTES_MAX: usize = 262;
 
 /// What of a request its answer depends on. The request itself may be held for long, with all the memory of its head.
 #[derive(Debug)]
@@ -141,9 +141,7 @@ fn kind(resource: &Resource<'_>) -> RequestKind {
 
 /// The answer to one request.
 pub(super) async fn answer(context: &Context, holder: &Holder<'_>, asked: &Asked) -> Reply {
-    if let Err(refusal) =
-        permission::permit(context, holder.address, &asked.path, asked.shown.as_deref()).await
-    {
+    if let Err(refusal) = permission::permit(context, holder, &asked.path, asked.shown.as_deref()).await {
         return *refusal;
     }
     let mut reply = match target(context, asked) {
@@ -183,7 +181,7 @@ fn names_its_host(request: &Request<Incoming>) -> bool {
 }
 
 /// Whether each byte may stand in `uri-host [":" port]` (RFC 3986 3.2.2); empty is valid (RFC 9112 3.2).
-fn is_host(value: &[u8]) -> bool {
+pub(super) fn is_host(value: &[u8]) -> bool {
     value.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(b))
 }
 

@@ -13,6 +13,7 @@ use crate::admission::Admission;
 use crate::events::Events;
 use crate::published::Published;
 use crate::registry::Stream;
+use crate::telemetry::Span;
 
 /// What a request needs in order to be held.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Holder<'a> {
     pub shutdown: &'a watch::Receiver<bool>,
     /// How long the first playlist is waited for.
     pub hold_timeout: Duration,
+    /// What the request is traced by, if it is.
+    pub span: &'a Span,
 }
 
 /// How a hold ended.

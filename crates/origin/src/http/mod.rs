@@ -28,6 +28,7 @@ mod route;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod websocket;
 
 use std::convert::Infallible;
@@ -51,6 +52,7 @@ use crate::listen::{Accepted, Listeners};
 use crate::metrics::RequestKind;
 use crate::proxied;
 use crate::registry::Registry;
+use crate::telemetry::Telemetry;
 use connection::{Carrier, Deadlines, End, Limits, Rest};
 use hold::Holder;
 use payload::ReplyBody;
@@ -80,6 +82,7 @@ pub struct Context {
     connections: Arc<Admission>,
     holds: Arc<Admission>,
     counts: Counts,
+    telemetry: Telemetry,
     /// True once the listener has ended and every connection is gone.
     drained: watch::Sender<bool>,
 }
@@ -135,6 +138,7 @@ impl Context {
             connections: Admission::new(http.max_connections, http.max_connections_per_address),
             holds: Admission::new(http.max_held_requests, http.max_held_requests_per_address),
             counts: Counts::default(),
+            telemetry: Telemetry::default(),
             drained: watch::Sender::new(false),
             authorizer: None,
             feed: feed::Feed::new(Arc::clone(&registry), Arc::clone(&config)),
@@ -147,6 +151,13 @@ impl Context {
     #[must_use]
     pub fn with_authorizer(mut self, authorizer: Arc<Authorizer>) -> Context {
         self.authorizer = Some(authorizer);
+        self
+    }
+
+    /// Recording some of the requests.
+    #[must_use]
+    pub fn with_telemetry(mut self, telemetry: Telemetry) -> Context {
+        self.telemetry = telemetry;
         self
     }
 
@@ -309,6 +320,10 @@ impl Client {
         tracing::trace!(address = %self.address, method = %request.method(), path = path.unwrap_or(""), "asked");
         let trusted = &self.context.config.http.forwarded_for_from;
         let address = proxied::client(self.address, request.headers(), trusted);
+        let mut span = trace::asked(&self.context.telemetry, &request, || trusted.contain(self.address));
+        if span.is_recording() {
+            trace::resource(&mut span, &request, path, address, self.is_secure);
+        }
         drop(request);
         async move {
             let kind = asked.as_ref().map_or(RequestKind::Other, |asked| asked.kind);
@@ -320,8 +335,13 @@ impl Client {
                         address,
                         shutdown: &self.shutdown,
                         hold_timeout: self.context.config.http.hold_timeout,
+                        span: &span,
                     };
-                    answer::answer(&self.context, &holder, &asked).await
+                    let reply = answer::answer(&self.context, &holder, &asked).await;
+                    if span.is_recording() {
+                        trace::found(&mut span, &asked.path, &reply);
+                    }
+                    reply
                 }
                 Err(reply) => *reply,
             };
@@ -332,6 +352,10 @@ impl Client {
             let (status, took) = (reply.status.as_u16(), began.elapsed());
             let metrics = self.context.registry.metrics();
             metrics.answered(kind, status, took);
+            if span.is_recording() {
+                trace::answered(&mut span, kind, &reply);
+            }
+            span.end();
             if let Some(told) = told {
                 told.line(self.address, kind, &reply, took);
             }

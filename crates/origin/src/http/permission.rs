@@ -4,13 +4,13 @@
 //! URLs. A document that is asked for with `?token=TOKEN` is answered with that address, for players keep no query.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
 
 use super::Context;
+use super::hold::Holder;
 use super::response::{NO_STORE, Reply};
 use super::route;
 use crate::auth::{self, Denied};
@@ -95,7 +95,7 @@ pub(super) fn moved(
 /// Lets a request in, or says why not.
 pub(super) async fn permit(
     context: &Context,
-    address: IpAddr,
+    holder: &Holder<'_>,
     path: &str,
     shown: Option<&Shown>,
 ) -> Result<(), Box<Reply>> {
@@ -103,7 +103,8 @@ pub(super) async fn permit(
     let resource = route::resource(path);
     let Some(at) = resource.as_ref().ok().and_then(route::Resource::stream) else { return Ok(()) };
     let token = shown.map(|shown| &*shown.token);
-    authorizer.play(address, at.app, at.stream, token).await.map_err(|denied| Box::new(refusal(denied)))
+    let permitted = authorizer.play(holder.address, at.app, at.stream, token, &holder.span.parent()).await;
+    permitted.map_err(|denied| Box::new(refusal(denied)))
 }
 
 /// Not cached: it depends on more than the URL, on the time at least.

@@ -41,6 +41,41 @@ pub(super) enum Resource<'a> {
 }
 
 impl Resource<'_> {
+    /// What its path is like: everything that differs from one to the other is a name in braces.
+    pub(super) fn template(&self) -> &'static str {
+        use TrackKind::{Audio, Video};
+        match self {
+            Resource::Page => "/",
+            Resource::Asset(_) => "/assets/{name}",
+            Resource::Embed(_) => "/embed/{app}/{stream}",
+            Resource::Live => "/api/v1/live",
+            Resource::LiveEvents => "/api/v1/live/events",
+            Resource::Time => "/time",
+            Resource::Document(_, Document::TsMultivariant) => "/{app}/{stream}/index.m3u8",
+            Resource::Document(_, Document::TsMedia) => "/{app}/{stream}/ts/media.m3u8",
+            Resource::Document(_, Document::CmafMultivariant) => "/{app}/{stream}/llhls.m3u8",
+            Resource::Document(_, Document::CmafMedia(Video) | Document::CmafDelta(Video)) => {
+                "/{app}/{stream}/video/media.m3u8"
+            }
+            Resource::Document(_, Document::CmafMedia(Audio) | Document::CmafDelta(Audio)) => {
+                "/{app}/{stream}/audio/media.m3u8"
+            }
+            Resource::Document(_, Document::Mpd) => "/{app}/{stream}/manifest.mpd",
+            Resource::Document(_, Document::LowLatencyMpd) => "/{app}/{stream}/ll.mpd",
+            Resource::Segment(_, Rendition::Ts, _) => "/{app}/{stream}/ts/{sequence}.ts",
+            Resource::Segment(_, Rendition::Cmaf(Video), _) => "/{app}/{stream}/video/{sequence}.m4s",
+            Resource::Segment(_, Rendition::Cmaf(Audio), _) => "/{app}/{stream}/audio/{sequence}.m4s",
+            Resource::Part(_, Video, _, _) => "/{app}/{stream}/video/{sequence}.{part}.m4s",
+            Resource::Part(_, Audio, _, _) => "/{app}/{stream}/audio/{sequence}.{part}.m4s",
+            Resource::Init(_, Video, _) => "/{app}/{stream}/video/init-{hash}.mp4",
+            Resource::Init(_, Audio, _) => "/{app}/{stream}/audio/init-{hash}.mp4",
+            Resource::Poster(_) => "/{app}/{stream}/video/poster.mp4",
+            Resource::Continuous(_, Container::Flv) => "/{app}/{stream}.flv",
+            Resource::Continuous(_, Container::Ts) => "/{app}/{stream}.ts",
+            Resource::Continuous(_, Container::Mp4) => "/{app}/{stream}.mp4",
+        }
+    }
+
     /// The stream that it is of, if it is of one.
     pub(super) fn stream(&self) -> Option<StreamPath<'_>> {
         match self {
@@ -305,6 +340,49 @@ mod tests {
             Resource::Poster(at) => format!("poster {} {}", at.app, at.stream),
             Resource::Continuous(at, container) => format!("{container:?} {} {}", at.app, at.stream),
         })
+    }
+
+    #[test]
+    fn templates_are_paths_of_their_resources() {
+        for path in [
+            "/",
+            "/assets/page.js",
+            "/embed/live/cam",
+            "/api/v1/live",
+            "/api/v1/live/events",
+            "/time",
+            "/live/cam/index.m3u8",
+            "/live/cam/ts/media.m3u8",
+            "/live/cam/llhls.m3u8",
+            "/live/cam/video/media.m3u8",
+            "/live/cam/audio/media.m3u8",
+            "/live/cam/manifest.mpd",
+            "/live/cam/ll.mpd",
+            "/live/cam/ts/70.ts",
+            "/live/cam/video/70.m4s",
+            "/live/cam/audio/70.m4s",
+            "/live/cam/video/70.5.m4s",
+            "/live/cam/audio/70.5.m4s",
+            "/live/cam/video/init-abcd.mp4",
+            "/live/cam/audio/init-abcd.mp4",
+            "/live/cam/video/poster.mp4",
+            "/live/cam.flv",
+            "/live/cam.ts",
+            "/live/cam.mp4",
+        ] {
+            let mut filled = resource(path).unwrap().template().to_owned();
+            for (name, value) in [
+                ("{app}", "live"),
+                ("{stream}", "cam"),
+                ("{name}", "page.js"),
+                ("{sequence}", "70"),
+                ("{part}", "5"),
+                ("{hash}", "abcd"),
+            ] {
+                filled = filled.replace(name, value);
+            }
+            assert_eq!(filled, path);
+        }
     }
 
     #[test]

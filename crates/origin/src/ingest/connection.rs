@@ -12,6 +12,7 @@ use headwater_rtmp::{
     MediaMessage, MessageKind, PublishError, PublishRequest, ServerConnection, ServerEvent, Status,
     StreamTarget, status,
 };
+use opentelemetry::trace::SpanKind;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -21,12 +22,14 @@ use tracing::Instrument;
 use super::Context;
 use super::play::Playing;
 use super::rate::Rate;
+use super::trace::{self, Beginning};
 use crate::auth::hooks::Published;
 use crate::auth::{Denied, Shown};
 use crate::config::size_text;
 use crate::cues;
 use crate::listen::Accepted;
 use crate::registry::{Publisher, Seated};
+use crate::telemetry::{Parent, Span};
 use crate::transport::Transport;
 
 /// The read buffer: large enough for a read to bring several frames (DESIGN 4).
@@ -80,6 +83,7 @@ pub(super) async fn serve(accepted: Accepted, context: &Context, shutdown: watch
     let span =
         tracing::info_span!("rtmp", %peer, app = tracing::field::Empty, stream = tracing::field::Empty);
     async {
+        let beginning = Beginning::now(&context.telemetry);
         let mut random = [0; headwater_rtmp::handshake::RANDOM_BYTES];
         if let Err(error) = getrandom::fill(&mut random) {
             tracing::error!(%error, "no random bytes; the connection is closed");
@@ -88,6 +92,7 @@ pub(super) async fn serve(accepted: Accepted, context: &Context, shutdown: watch
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
+        let is_secure = tls.is_some();
         let socket = match tls {
             None => Transport::Plain(stream),
             Some(acceptor) => match shake_hands(stream, &acceptor, context, shutdown.clone()).await {
@@ -104,6 +109,8 @@ pub(super) async fn serve(accepted: Accepted, context: &Context, shutdown: watch
             socket,
             peer,
             is_direct: !is_proxied,
+            is_secure,
+            beginning,
             context,
             encoder: String::new(),
             publication: None,
@@ -143,6 +150,7 @@ pub(super) struct Publication {
     events: Vec<Event>,
     /// Tells the operator's program when it is dropped.
     _told: Option<Published>,
+    span: Span,
 }
 
 pub(super) struct Connection<'a> {
@@ -152,6 +160,10 @@ pub(super) struct Connection<'a> {
     pub(super) peer: SocketAddr,
     /// Nobody stands between us, so that its address is its own.
     is_direct: bool,
+    /// Inside TLS.
+    is_secure: bool,
+    /// Until something is published, where that is traced.
+    beginning: Option<Beginning>,
     pub(super) context: &'a Context,
     encoder: String,
     pub(super) publication: Option<Publication>,
@@ -192,6 +204,9 @@ impl Connection<'_> {
                         publication.seated.heard(bytes, now);
                     }
                     let parsed = self.rtmp.handle_input(&mut input, now);
+                    if let Some(beginning) = self.beginning.as_mut().filter(|_| self.rtmp.is_established()) {
+                        beginning.established();
+                    }
                     // What came before an error is still delivered.
                     if let Err(ended) = self.take_events().await {
                         return ended;
@@ -249,9 +264,19 @@ impl Connection<'_> {
             self.rtmp.reject_publish(stream_id, PublishError::Rejected, reason);
             return Err(Ended::Dismissed(reason.to_owned()));
         }
-        let (name, told) = match self.permit(target).await {
+        let (root, beginning) = (self.context.telemetry.root(), self.beginning.take());
+        let mut span = trace::publish(&root, beginning, self.peer, &self.encoder, self.is_secure);
+        let mut authorize = span.parent().span("authorize", SpanKind::Internal);
+        let permitted = self.permit(target, &authorize.parent()).await;
+        if let Err(denied) = permitted {
+            authorize.fail(trace::denied(denied));
+        }
+        authorize.end();
+        let (name, mut told) = match permitted {
             Ok(permitted) => permitted,
             Err(denied) => {
+                span.fail(trace::denied(denied));
+                span.end();
                 let code = match denied {
                     Denied::AppReserved | Denied::NameReserved => PublishError::BadName,
                     _ => PublishError::Denied,
@@ -265,23 +290,33 @@ impl Connection<'_> {
         let seated = match self.context.registry.publish(&target.app, &name, publisher).await {
             Ok(seated) => seated,
             Err(busy) => {
+                span.fail(trace::busy(&busy));
+                span.end();
                 self.rtmp.reject_publish(stream_id, PublishError::BadName, &busy.to_string());
                 return Err(Ended::Dismissed(busy.to_string()));
             }
         };
-        let span = tracing::Span::current();
-        span.record("app", &target.app);
-        span.record("stream", &name);
+        let log = tracing::Span::current();
+        log.record("app", &target.app);
+        log.record("stream", &name);
+        let span = trace::accepted(span, &target.app, &name);
+        if let Some(told) = &mut told {
+            told.trace_within(span.parent());
+        }
         tracing::info!(encoder = self.encoder, "publishing");
         self.rtmp.accept_publish(stream_id);
         self.published = true;
-        self.publication =
-            Some(Publication { stream_id, seated, demuxer: Demuxer::new(), events: Vec::new(), _told: told });
+        let (demuxer, events) = (Demuxer::new(), Vec::new());
+        self.publication = Some(Publication { stream_id, seated, demuxer, events, _told: told, span });
         Ok(())
     }
 
     /// Under which name a publisher may publish, and who is told of its end.
-    async fn permit(&self, target: &StreamTarget) -> Result<(String, Option<Published>), Denied> {
+    async fn permit(
+        &self,
+        target: &StreamTarget,
+        within: &Parent,
+    ) -> Result<(String, Option<Published>), Denied> {
         let parameter = |name| target.query.as_ref().and_then(|query| query.parameter(name));
         let (key, token) = (parameter("key"), parameter("token"));
         let shown = Shown { key: key.as_deref(), token: token.as_deref(), is_direct: self.is_direct };
@@ -289,7 +324,7 @@ impl Connection<'_> {
         let name = authorizer.publish(self.peer.ip(), &target.app, &target.name, &shown)?;
         let query = target.query.as_ref().map_or("", |query| query.expose());
         // In a place of its own: few publications ask, and a question takes more room than a connection.
-        Box::pin(authorizer.ask_to_publish(self.peer, &target.app, name, query)).await
+        Box::pin(authorizer.ask_to_publish(self.peer, &target.app, name, query, within)).await
     }
 
     fn media(&mut self, message: MediaMessage) -> Result<(), Ended> {
@@ -340,6 +375,7 @@ impl Connection<'_> {
         if let Some(mut publication) = self.publication.take_if(|p| p.stream_id == stream_id) {
             publication.seated.set_cause(Cause::Clean);
             tracing::info!(?cause, counters = ?publication.demuxer.counters(), "unpublished");
+            trace::unpublished(publication.span, cause);
         }
     }
 
@@ -393,7 +429,10 @@ impl Connection<'_> {
         let has_played = self.playing.take().is_some();
         let publishing = self.publication.is_some();
         // The stream is free for its next publisher before this one has finished leaving.
-        let counters = self.publication.take().map(|publication| *publication.demuxer.counters());
+        let counters = self.publication.take().map(|publication| {
+            trace::ended(publication.span, ended);
+            *publication.demuxer.counters()
+        });
         match ended {
             Ended::Closed if self.published => {
                 tracing::info!(reason = %ended, demuxer = ?counters, "connection ended");

@@ -6,6 +6,7 @@
 mod connection;
 mod play;
 mod rate;
+mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::clock::Clocks;
 use crate::config::{self, Config};
 use crate::listen::Listeners;
 use crate::registry::Registry;
+use crate::telemetry::Telemetry;
 
 /// How long a shutdown waits for publishers' connections to say goodbye.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
@@ -39,6 +41,7 @@ pub struct Context {
     /// Which apps may be played from.
     config: Arc<Config>,
     admission: Arc<Admission>,
+    telemetry: Telemetry,
 }
 
 impl Context {
@@ -60,7 +63,15 @@ impl Context {
         };
         let admission = Admission::new(config.rtmp.max_connections, config.rtmp.max_connections_per_address);
         let (pace, max_bitrate) = (config.publish.pace, config.rtmp.max_bitrate);
-        Context { registry, authorizer, clocks, limits, pace, max_bitrate, config, admission }
+        let telemetry = Telemetry::default();
+        Context { registry, authorizer, clocks, limits, pace, max_bitrate, config, admission, telemetry }
+    }
+
+    /// Recording what is published.
+    #[must_use]
+    pub fn with_telemetry(mut self, telemetry: Telemetry) -> Context {
+        self.telemetry = telemetry;
+        self
     }
 }
 

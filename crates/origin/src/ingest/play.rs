@@ -64,8 +64,9 @@ impl Connection<'_> {
             );
         }
         let token = target.query.as_ref().and_then(|query| query.parameter("token"));
+        let (authorizer, root) = (&self.context.authorizer, self.context.telemetry.root());
         let permitted =
-            self.context.authorizer.play(self.peer.ip(), &target.app, &target.name, token.as_deref()).await;
+            authorizer.play(self.peer.ip(), &target.app, &target.name, token.as_deref(), &root).await;
         if let Err(denied) = permitted {
             return refuse(PlayError::Failed, &denied.to_string());
         }

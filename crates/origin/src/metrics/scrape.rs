@@ -53,6 +53,7 @@ impl Collector for Scrape {
         self.playback(&mut to)?;
         self.requests(&mut to)?;
         self.events(&mut to)?;
+        self.spans(&mut to)?;
         self.process(&mut to)
     }
 }
@@ -218,6 +219,14 @@ impl Scrape {
         to.counter("events_delivered", "Events that a receiver has taken", None, pick(|tally| tally.0))?;
         to.counter("events_failed", "Tries to deliver events that failed", None, pick(|tally| tally.1))?;
         to.counter("events_lost", "Events gone before they could be delivered", None, pick(|tally| tally.2))
+    }
+
+    fn spans(&self, to: &mut Families<'_>) -> Result<(), fmt::Error> {
+        let (exported, dropped) = self.metrics().spans.read();
+        let help = "Spans of traces that the collector has taken";
+        to.counter("spans_exported", help, None, [(NONE, exported)])?;
+        let help = "Spans of traces that were lost, for the collector did not take them";
+        to.counter("spans_dropped", help, None, [(NONE, dropped)])
     }
 
     fn process(&self, to: &mut Families<'_>) -> Result<(), fmt::Error> {
