@@ -209,6 +209,17 @@ pub fn delete(url: &str) -> u16 {
     agent.delete(url).call().unwrap_or_else(|error| panic!("{url}: {error}")).status().as_u16()
 }
 
+/// POST of nothing, any status.
+///
+/// # Panics
+/// When no answer comes.
+pub fn post(url: &str) -> Answer {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER)).build().into();
+    let response = agent.post(url).send_empty().unwrap_or_else(|error| panic!("{url}: {error}"));
+    answer_of(response).unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
 /// GET, any status; None when no complete answer comes.
 pub fn try_fetch(url: &str) -> Option<Answer> {
     fetch_or_why(url).ok()
@@ -225,7 +236,10 @@ pub fn fetch_or_why(url: &str) -> Result<Answer, ureq::Error> {
         .max_redirects(0)
         .build()
         .into();
-    let mut response = agent.get(url).call()?;
+    answer_of(agent.get(url).call()?)
+}
+
+fn answer_of(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
     let headers = response.headers().iter();
     let headers = headers
         .map(|(name, value)| {

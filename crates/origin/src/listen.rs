@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::admission::{Admission, Admitted};
 use crate::auth::addresses::Networks;
+use crate::config::{Config, InForce};
 use crate::{Error, proxied};
 
 /// Connections that may wait to be accepted: a cache's start asks for some hundred at once.
@@ -21,7 +22,8 @@ const BACKLOG: u32 = 1_024;
 pub struct Listeners {
     plain: TcpListener,
     tls: Option<Tls>,
-    proxies: Networks,
+    /// Whose connections begin with the PROXY protocol, where anybody's do.
+    proxies: Option<(InForce, fn(&Config) -> &Networks)>,
 }
 
 struct Tls {
@@ -50,7 +52,7 @@ pub struct Accepted {
 
 impl From<TcpListener> for Listeners {
     fn from(plain: TcpListener) -> Listeners {
-        Listeners { plain, tls: None, proxies: Networks::default() }
+        Listeners { plain, tls: None, proxies: None }
     }
 }
 
@@ -62,10 +64,10 @@ impl Listeners {
         self
     }
 
-    /// Where connections of these networks begin with the PROXY protocol.
+    /// Where connections of those networks of the configuration begin with the PROXY protocol.
     #[must_use]
-    pub fn behind(mut self, proxies: Networks) -> Listeners {
-        self.proxies = proxies;
+    pub fn behind(mut self, config: InForce, proxies: fn(&Config) -> &Networks) -> Listeners {
+        self.proxies = Some((config, proxies));
         self
     }
 
@@ -87,7 +89,9 @@ impl Listeners {
         tls: Option<TlsAcceptor>,
     ) -> io::Result<Accepted> {
         let (stream, peer) = accepted?;
-        Ok(Accepted { stream, peer, tls, is_proxied: self.proxies.contain(peer.ip()) })
+        let is_proxied =
+            self.proxies.as_ref().is_some_and(|(config, proxies)| proxies(&config.now()).contain(peer.ip()));
+        Ok(Accepted { stream, peer, tls, is_proxied })
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::task::AbortHandle;
 
 use crate::budget::{Budget, Lease};
 use crate::clock::Clocks;
-use crate::config::{Config, Packaging};
+use crate::config::{InForce, Limits, Outputs, Packaging};
 use crate::continuous::{Ring, Viewers};
 use crate::events::{Events, Kind};
 use crate::health::{Finding, Health, Measured, Observer, Wanted};
@@ -67,7 +67,7 @@ pub enum Busy {
 #[derive(Debug)]
 pub struct Registry {
     streams: Mutex<HashMap<(String, String), Arc<Stream>>>,
-    config: Arc<Config>,
+    config: InForce,
     clocks: Clocks,
     state: Option<StateDir>,
     events: Arc<Events>,
@@ -94,6 +94,12 @@ pub struct Stream {
     clocks: Clocks,
     budget: Budget,
     traffic: Traffic,
+    /// What is made of it, as long as it lives.
+    outputs: Outputs,
+    /// What its publisher's media is judged by.
+    wanted: Wanted,
+    /// `limits.max_bytes_per_stream` as it is now.
+    bytes_max: AtomicU64,
     /// For outputs without segments; `None` where the app has them all switched off.
     continuous: Option<Arc<Ring>>,
 }
@@ -190,10 +196,10 @@ enum Asked {
 
 impl Registry {
     /// A registry without streams.
-    pub fn new(config: Arc<Config>, clocks: Clocks, state: Option<StateDir>) -> Arc<Registry> {
+    pub fn new(config: impl Into<InForce>, clocks: Clocks, state: Option<StateDir>) -> Arc<Registry> {
         Arc::new(Registry {
             streams: Mutex::default(),
-            config,
+            config: config.into(),
             clocks,
             state,
             events: Events::new(clocks),
@@ -273,6 +279,18 @@ impl Registry {
         stream
     }
 
+    /// By the limits of another configuration from now on, once that is in force: of each stream, from its next sample on. Streams beyond
+    /// `limits.max_streams` stay.
+    pub fn limit(&self, limits: &Limits) {
+        // Under the lock, so that no stream that was made by the limits of before is missed.
+        for stream in lock(&self.streams).values() {
+            stream.bytes_max.store(limits.max_bytes_per_stream, Ordering::Relaxed);
+            if let Some(ring) = &stream.continuous {
+                ring.set_stream_bytes_max(limits.max_bytes_per_stream);
+            }
+        }
+    }
+
     /// An operator disconnects a stream's publisher; another one, or the same again, is waited for. False when there is none.
     pub fn kick(&self, stream: &Stream) -> bool {
         dismiss(&mut lock(&stream.seat), Cause::Server)
@@ -309,7 +327,7 @@ impl Registry {
     /// after any loss, instead of meeting 404.
     pub fn expect_publishers_back(self: &Arc<Registry>) {
         let Some(state) = &self.state else { return };
-        for (app, name) in state.open_streams(self.config.limits.max_streams as usize) {
+        for (app, name) in state.open_streams(self.config.now().limits.max_streams as usize) {
             let Ok(stream) = self.find_or_create(&app, &name) else { return };
             tracing::info!(app, stream = name, "its publisher is expected back");
             let mut seat = lock(&stream.seat);
@@ -323,7 +341,7 @@ impl Registry {
         if let Some(stream) = streams.get(&key) {
             return Ok(Arc::clone(stream));
         }
-        let max = self.config.limits.max_streams;
+        let max = self.config.now().limits.max_streams;
         if streams.len() >= usize::try_from(max).unwrap_or(usize::MAX) {
             self.events.limit_reached("limits.max_streams", app, name);
             return Err(Busy::TooManyStreams(max));
@@ -351,15 +369,17 @@ impl Registry {
                 resumed: false,
             },
         };
-        let outputs = self.config.outputs_for(app);
-        let bytes_max = self.config.limits.max_bytes_per_stream;
+        let config = self.config.now();
+        let outputs = config.outputs_for(app);
+        let bytes_max = config.limits.max_bytes_per_stream;
+        let Packaging { segment_duration, part_duration, window, media_time_offset } = config.packaging;
         let config = headwater_packager::Config {
-            segment_duration: self.config.packaging.segment_duration,
-            window: self.config.packaging.window,
-            media_time_offset: self.config.packaging.media_time_offset,
+            segment_duration,
+            window,
+            media_time_offset,
             hls: outputs.hls,
             cmaf: outputs.cmaf(),
-            part_duration: Some(self.config.packaging.part_duration),
+            part_duration: Some(part_duration),
             continuous: outputs.continuous(),
             bytes_max,
         };
@@ -394,6 +414,9 @@ impl Registry {
             clocks: self.clocks,
             budget: Budget::default(),
             traffic: Traffic::default(),
+            outputs,
+            wanted: Wanted { segment: segment_duration, part: part_duration },
+            bytes_max: AtomicU64::new(bytes_max),
             continuous: outputs.continuous().then(|| Ring::new(bytes_max)),
         }
     }
@@ -414,6 +437,7 @@ impl Registry {
         drop(seat);
         let progress = self.state.as_ref().and_then(|state| state.progress(&stream.app, &stream.name));
         let (_, discontinuity_sequence) = packager.numbers();
+        packager.set_bytes_max(stream.bytes_max.load(Ordering::Relaxed));
         packager.begin_session(self.clocks.read());
         if let Some(ring) = &stream.continuous {
             ring.begin_session();
@@ -438,7 +462,7 @@ impl Registry {
         let now = self.clocks.now();
         let silence = now.saturating_sub(sitting.heard);
         let addresses = (newcomer.peer.ip(), sitting.peer.ip());
-        let rule = self.config.publish.takeover;
+        let rule = self.config.now().publish.takeover;
         match seat.displaced.judge(rule, addresses.0, addresses.1, silence, now) {
             Verdict::TakeOver => Asked::TakeOver(Arc::clone(&seat.evict), sitting.peer),
             Verdict::Taken => Asked::Refused(Busy::AlreadyPublished(stream.path())),
@@ -474,10 +498,11 @@ impl Registry {
     ) -> Option<AbortHandle> {
         // Without a runtime the process is ending, and nothing will be forgotten any more.
         let runtime = tokio::runtime::Handle::try_current().ok()?;
+        let publish = &self.config.now().publish;
         let wait = match cause {
-            Cause::Clean => self.config.publish.end_delay,
+            Cause::Clean => publish.end_delay,
             // A server that goes down leaves the playlists open: its successor goes on with them.
-            _ => self.config.publish.grace,
+            _ => publish.grace,
         };
         let registry = Arc::clone(self);
         let stream = Arc::clone(stream);
@@ -534,8 +559,7 @@ impl Registry {
 
     /// A window of a publication was measured: once in ten seconds.
     fn judge_health(&self, stream: &Stream, measured: Measured) {
-        let Packaging { segment_duration, part_duration, .. } = self.config.packaging;
-        let health = Health::new(measured, &Wanted { segment: segment_duration, part: part_duration });
+        let health = Health::new(measured, &stream.wanted);
         let before = lock(&stream.seat).health.replace(health.clone());
         let tell = |found: &Finding, is_found| {
             let (rule, weight, finding) = (found.rule, found.weight, found.text.clone());
@@ -567,8 +591,7 @@ impl Registry {
     /// At an end, where nothing more is used.
     fn store_exact(&self, stream: &Stream, numbers: (u64, u64), open: bool) {
         let (media_sequence, discontinuity_sequence) = numbers;
-        let exact =
-            Numbers { media_sequence, discontinuity_sequence, open, ahead: false, reserved_at: None };
+        let exact = Numbers { media_sequence, discontinuity_sequence, open, ahead: false, reserved_at: None };
         if let Err(error) = self.store(stream, exact) {
             tracing::error!(app = stream.app, stream = stream.name, %error, "numbers can't be stored in state_dir");
             self.unstored_floor.fetch_max(media_sequence, Ordering::Relaxed);
@@ -581,6 +604,11 @@ impl Registry {
 }
 
 impl Stream {
+    /// What is made of it.
+    pub fn outputs(&self) -> Outputs {
+        self.outputs
+    }
+
     /// App.
     pub fn app(&self) -> &str {
         &self.app
@@ -754,6 +782,7 @@ impl Seated {
             self.registry.judge_health(&self.stream, measured);
         }
         let Some(packager) = &mut self.packager else { return Ok(()) };
+        packager.set_bytes_max(self.stream.bytes_max.load(Ordering::Relaxed));
         if let Err(refusal) = packager.push(event, clock) {
             if matches!(refusal, Refusal::OverBudget { .. }) {
                 self.registry.over_budget(&self.stream);
@@ -877,7 +906,9 @@ impl Seated {
             Err(error) if was_stored => {
                 tracing::error!(app, stream = name, %error, "numbers can't be stored in state_dir; tried again with each segment");
             }
-            Ok(()) if !was_stored => tracing::info!(app, stream = name, "numbers are stored in state_dir again"),
+            Ok(()) if !was_stored => {
+                tracing::info!(app, stream = name, "numbers are stored in state_dir again")
+            }
             _ => {}
         }
     }
@@ -960,6 +991,7 @@ pub fn state_text(state: State) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     /// A panic in a publisher's task costs its stream, not the name: the next publisher gets it, with higher numbers.
     #[test]

@@ -2,6 +2,7 @@
 
 mod access;
 mod events;
+mod in_force;
 mod load;
 mod value;
 
@@ -17,6 +18,7 @@ use crate::auth::addresses::Networks;
 
 pub use access::{Auth, Expiry, Hooks, Jwt, OnFailure, Play, PublishKey};
 pub use events::{Events, Mqtt, Webhook};
+pub use in_force::InForce;
 pub use load::{Error, Loader};
 pub use value::{
     NotABitRate, NotADuration, NotASize, bit_rate, bit_rate_text, duration, duration_text, size_bytes,

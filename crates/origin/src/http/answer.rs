@@ -202,7 +202,7 @@ enum Target {
 }
 
 fn target(context: &Context, asked: &Asked) -> Target {
-    let reply = match (route::resource(&asked.path), &context.page) {
+    let reply = match (route::resource(&asked.path), context.page()) {
         (Ok(Resource::Page | Resource::Embed(_)), Some(page)) => page.reply(asked.gzip),
         (Ok(Resource::Asset(name)), Some(_)) => page::asset(name, asked.gzip),
         (Ok(Resource::Live), Some(_)) => live::list(context),
@@ -311,9 +311,10 @@ impl From<Rendition> for Output {
     }
 }
 
-/// The stream, when it exists and its app has the output switched on.
+/// The stream, when it exists and has the output.
 fn stream(context: &Context, at: &StreamPath<'_>, output: Output) -> Option<Arc<Stream>> {
-    let outputs = context.config.outputs_for(at.app);
+    let stream = context.registry.stream(at.app, at.stream)?;
+    let outputs = stream.outputs();
     let is_on = match output {
         Output::Hls => outputs.hls,
         Output::Llhls => outputs.llhls,
@@ -323,10 +324,7 @@ fn stream(context: &Context, at: &StreamPath<'_>, output: Output) -> Option<Arc<
         Output::Ts => outputs.ts,
         Output::Mp4 => outputs.mp4,
     };
-    if !is_on {
-        return None;
-    }
-    context.registry.stream(at.app, at.stream)
+    is_on.then_some(stream)
 }
 
 /// The wall clock as ISO 8601 with milliseconds, for `urn:mpeg:dash:utc:http-iso:2014`.
@@ -343,7 +341,8 @@ fn time() -> Reply {
 /// Where this server's clock is for whoever asked: the configured address, else the host that the request names. A page that came by
 /// https may not ask for anything by http.
 fn clock_url(context: &Context, request: &Request<Incoming>, is_secure: bool) -> Option<String> {
-    let configured = context.config.http.public_url.trim_end_matches('/');
+    let config = context.config.now();
+    let configured = config.http.public_url.trim_end_matches('/');
     if !configured.is_empty() {
         return Some(format!("{configured}/time"));
     }

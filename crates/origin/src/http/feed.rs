@@ -22,7 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::live::LiveStream;
 use super::payload::{Aborted, LiveBody, Payload};
 use super::response::{NO_STORE, Reply};
-use crate::config::Config;
+use crate::config::InForce;
 use crate::metrics::STREAMS_MAX;
 use crate::registry::{Registry, state_text};
 
@@ -39,7 +39,7 @@ const RETRY: Bytes = Bytes::from_static(b"retry: 2000\n\n");
 #[derive(Debug)]
 pub(super) struct Feed {
     registry: Arc<Registry>,
-    config: Arc<Config>,
+    config: InForce,
     readers: Arc<Semaphore>,
     ticks: watch::Sender<Arc<Tick>>,
     /// Whether the task runs. Readers come and it goes under this lock, so none is left without it.
@@ -97,7 +97,7 @@ pub(super) fn events(feed: &Arc<Feed>) -> Reply {
 }
 
 impl Feed {
-    pub(super) fn new(registry: Arc<Registry>, config: Arc<Config>) -> Arc<Feed> {
+    pub(super) fn new(registry: Arc<Registry>, config: InForce) -> Arc<Feed> {
         Arc::new(Feed {
             registry,
             config,
@@ -148,7 +148,7 @@ impl Feed {
         let mut seen = HashMap::with_capacity(streams.len());
         let (mut list, mut changed, mut figures) = (Vec::new(), Vec::new(), Vec::new());
         for (published, stream) in &streams {
-            let Some(listed) = LiveStream::of(&self.config, stream, published) else { continue };
+            let Some(listed) = LiveStream::of(stream, published) else { continue };
             let Ok(text) = serde_json::to_string(&listed) else { continue };
             let key = (stream.app().to_owned(), stream.name().to_owned());
             let received = stream.received();

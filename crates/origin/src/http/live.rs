@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::response::{NO_STORE, Reply};
-use crate::config::{Config, Outputs};
+use crate::config::Outputs;
 use crate::health::Health;
 use crate::published::Published;
 use crate::registry::{Stream, state_text};
@@ -18,7 +18,7 @@ pub(super) fn list(context: &Context) -> Reply {
         context.registry.streams().into_iter().map(|stream| (stream.current(), stream)).collect();
     let list: Vec<_> = streams
         .iter()
-        .filter_map(|(published, stream)| LiveStream::of(&context.config, stream, published))
+        .filter_map(|(published, stream)| LiveStream::of(stream, published))
         .collect();
     match serde_json::to_vec(&list) {
         Ok(json) => {
@@ -50,7 +50,7 @@ pub(super) struct LiveStream<'a> {
     health: Option<Health>,
 }
 
-/// Where a stream's outputs are, below this origin; those that its app has switched off are left out.
+/// Where a stream's outputs are, below this origin; those that it has not are left out.
 #[derive(Debug, Default, Serialize)]
 struct Addresses {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,14 +95,10 @@ impl Addresses {
 
 impl<'a> LiveStream<'a> {
     /// `None` for a stream that has no output.
-    pub(super) fn of(
-        config: &Config,
-        stream: &'a Stream,
-        published: &'a Published,
-    ) -> Option<LiveStream<'a>> {
+    pub(super) fn of(stream: &'a Stream, published: &'a Published) -> Option<LiveStream<'a>> {
         let snapshot = &published.snapshot;
-        let switched_on = config.outputs_for(stream.app());
-        let outputs = Addresses::new(switched_on, stream.app(), stream.name(), snapshot.is_irregular());
+        let outputs =
+            Addresses::new(stream.outputs(), stream.app(), stream.name(), snapshot.is_irregular());
         let url = outputs.first()?.clone();
         let (video, audio) = (snapshot.tracks.video.as_deref(), snapshot.tracks.audio.as_deref());
         let codecs = video.map(|v| &v.codec_string).into_iter().chain(audio.map(|a| &a.codec_string));
