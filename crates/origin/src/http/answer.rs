@@ -1,6 +1,7 @@
 //! From a request to its answer: method, resource, preconditions, range. Each resource's own rules live beside it.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -146,7 +147,7 @@ pub(super) async fn answer(context: &Context, holder: &Holder<'_>, asked: &Asked
     {
         return *refusal;
     }
-    let mut reply = match target(context, asked) {
+    let mut reply = match target(context, holder.address, asked) {
         Target::Document(stream, document) => {
             let clock_url = asked.clock_url.as_deref();
             playlist::document(holder, &stream, document, asked.directives, clock_url, asked.gzip).await
@@ -201,12 +202,18 @@ enum Target {
     Here(Box<Reply>),
 }
 
-fn target(context: &Context, asked: &Asked) -> Target {
+fn target(context: &Context, address: IpAddr, asked: &Asked) -> Target {
     let reply = match (route::resource(&asked.path), context.page()) {
         (Ok(Resource::Page | Resource::Embed(_)), Some(page)) => page.reply(asked.gzip),
         (Ok(Resource::Asset(name)), Some(_)) => page::asset(name, asked.gzip),
-        (Ok(Resource::Live), Some(_)) => live::list(context),
-        (Ok(Resource::LiveEvents), Some(_)) => feed::events(&context.feed),
+        (Ok(resource @ (Resource::Live | Resource::LiveEvents)), Some(_)) => {
+            let shown = asked.shown.as_deref();
+            match permission::listing(context, address, shown) {
+                Err(refusal) => *refusal,
+                Ok(listing) if resource == Resource::Live => live::list(context, &listing),
+                Ok(_) => feed::events(context, address, shown.map(permission::Shown::token)),
+            }
+        }
         (Ok(Resource::Time), _) => time(),
         (Ok(Resource::Document(at, document)), _) => match stream(context, &at, document.into()) {
             Some(stream) => return Target::Document(stream, document),

@@ -13,7 +13,7 @@ use hyper::{Request, StatusCode};
 use super::Context;
 use super::response::{NO_STORE, Reply};
 use super::route;
-use crate::auth::{self, Denied};
+use crate::auth::{self, Denied, Listing};
 use crate::published::Document;
 
 /// Longest token that is put in front of a path: with the names behind it, it stays below the longest path.
@@ -31,6 +31,13 @@ enum Place {
     Path,
     Query,
     Header,
+}
+
+impl Shown {
+    /// The token itself.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
 }
 
 impl fmt::Debug for Shown {
@@ -102,8 +109,18 @@ pub(super) async fn permit(
     let Some(authorizer) = &context.authorizer else { return Ok(()) };
     let resource = route::resource(path);
     let Some(at) = resource.as_ref().ok().and_then(route::Resource::stream) else { return Ok(()) };
-    let token = shown.map(|shown| &*shown.token);
+    let token = shown.map(Shown::token);
     authorizer.play(address, at.app, at.stream, token).await.map_err(|denied| Box::new(refusal(denied)))
+}
+
+/// Which streams' names whoever asks may be told, or why none.
+pub(super) fn listing(
+    context: &Context,
+    address: IpAddr,
+    shown: Option<&Shown>,
+) -> Result<Listing, Box<Reply>> {
+    let Some(authorizer) = &context.authorizer else { return Ok(Listing::EVERYTHING) };
+    authorizer.listing(address, shown.map(Shown::token)).map_err(|denied| Box::new(refusal(denied)))
 }
 
 /// Not cached: it depends on more than the URL, on the time at least.
