@@ -17,13 +17,16 @@ use crate::{Error, proxied};
 /// Connections that may wait to be accepted: a cache's start asks for some hundred at once.
 const BACKLOG: u32 = 1_024;
 
+/// Which networks of a configuration are meant.
+type NetworksOf = fn(&Config) -> &Networks;
+
 /// Where one kind of client connects.
 #[derive(Debug)]
 pub struct Listeners {
     plain: TcpListener,
     tls: Option<Tls>,
     /// Whose connections begin with the PROXY protocol, where anybody's do.
-    proxies: Option<(InForce, fn(&Config) -> &Networks)>,
+    proxies: Option<(InForce, NetworksOf)>,
 }
 
 struct Tls {
@@ -66,7 +69,7 @@ impl Listeners {
 
     /// Where connections of those networks of the configuration begin with the PROXY protocol.
     #[must_use]
-    pub fn behind(mut self, config: InForce, proxies: fn(&Config) -> &Networks) -> Listeners {
+    pub fn behind(mut self, config: InForce, proxies: NetworksOf) -> Listeners {
         self.proxies = Some((config, proxies));
         self
     }

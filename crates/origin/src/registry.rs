@@ -907,7 +907,7 @@ impl Seated {
                 tracing::error!(app, stream = name, %error, "numbers can't be stored in state_dir; tried again with each segment");
             }
             Ok(()) if !was_stored => {
-                tracing::info!(app, stream = name, "numbers are stored in state_dir again")
+                tracing::info!(app, stream = name, "numbers are stored in state_dir again");
             }
             _ => {}
         }

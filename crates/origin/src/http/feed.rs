@@ -93,13 +93,16 @@ struct Figures<'a> {
     viewers: u32,
 }
 
+/// A stream's text in the list, and what had come.
+type Seen = (Arc<str>, (u64, u64));
+
 /// What one look leaves for the next one.
 #[derive(Debug, Default)]
 struct Before {
     revision: u64,
     looked: Option<Instant>,
-    /// By app and name: the stream's text in the list, and what had come.
-    streams: HashMap<(String, String), (Arc<str>, (u64, u64))>,
+    /// By app and name.
+    streams: HashMap<(String, String), Seen>,
 }
 
 /// The answer to `/api/v1/live/events` for one at `address` who shows `token`.
