@@ -33,6 +33,7 @@ pub mod reference;
 pub mod rtmp_client;
 pub mod server;
 pub mod soak;
+pub mod supervisor;
 pub mod tls;
 pub mod watch;
 

@@ -213,12 +213,23 @@ pub fn delete(url: &str) -> u16 {
 ///
 /// # Panics
 /// When no answer comes.
-pub fn post(url: &str, json: &str) -> (u16, String) {
+pub fn post_json(url: &str, json: &str) -> (u16, String) {
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER)).build().into();
     let request = agent.post(url).header("content-type", "application/json");
     let mut answer = request.send(json).unwrap_or_else(|error| panic!("{url}: {error}"));
     (answer.status().as_u16(), answer.body_mut().read_to_string().expect("a text"))
+}
+
+/// POST of nothing, any status.
+///
+/// # Panics
+/// When no answer comes.
+pub fn post(url: &str) -> Answer {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER)).build().into();
+    let response = agent.post(url).send_empty().unwrap_or_else(|error| panic!("{url}: {error}"));
+    answer_of(response).unwrap_or_else(|error| panic!("{url}: {error}"))
 }
 
 /// GET, any status; None when no complete answer comes.
@@ -237,7 +248,10 @@ pub fn fetch_or_why(url: &str) -> Result<Answer, ureq::Error> {
         .max_redirects(0)
         .build()
         .into();
-    let mut response = agent.get(url).call()?;
+    answer_of(agent.get(url).call()?)
+}
+
+fn answer_of(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ureq::Error> {
     let headers = response.headers().iter();
     let headers = headers
         .map(|(name, value)| {

@@ -32,8 +32,8 @@ const LOG: &str = "[log]\nlevel = \"headwater_origin=trace,headwater_rtmp=trace,
 fn assert_kept(server: &Headwater, secrets: &[&str]) {
     let api = ["/api/v1/streams", "/api/v1/status", "/api/v1/events", "/metrics"];
     let told = api.iter().map(|path| fetch(&server.admin_url(path)).text());
-    let told: Vec<String> =
-        told.chain([fetch(&server.http_url("/api/v1/live")).text(), server.process.log()]).collect();
+    let live = fetch(&server.http_url("/api/v1/live"));
+    let told: Vec<String> = told.chain([live.text(), server.process.log()]).collect();
     assert!(told.iter().any(|text| text.contains("cam")), "something was told");
     for secret in secrets {
         assert!(!told.iter().any(|text| text.contains(secret)), "{secret} is told:\n{}", told.join("\n"));
@@ -279,7 +279,7 @@ fn another_configuration_under_way() {
     server.process.signal("HUP");
     told(
         &server,
-        "the configuration was read again changed={\"play.allow\", \"publish.keys\"} needs_a_restart={\"limits.max_streams\"}",
+        "the configuration was read again at_once={\"limits.max_streams\", \"play.allow\", \"publish.keys\"} for_new_connections={}",
     );
     assert_eq!(fetch(&server.watch_url("cam")).status, 403);
     assert_refused(&scratch, "gone", &server, "cam?key=planted-key-one");
@@ -290,7 +290,7 @@ fn another_configuration_under_way() {
     std::fs::write(&file, before.replace("planted-key-one", "planted-key-two"))
         .expect("another configuration");
     server.process.signal("HUP");
-    told(&server, "changed={\"play.allow\"} needs_a_restart={}");
+    told(&server, "at_once={\"limits.max_streams\", \"play.allow\"} for_new_connections={}");
     let _two = publisher(&scratch, "two", &server, "other?key=planted-key-two");
     server.wait_until_playable("other", BEGINS);
     assert_kept(&server, &["planted-key"]);

@@ -8,7 +8,7 @@ use headwater_manifest::hls::check::Checker;
 use headwater_rtmp::amf0::{self, Value as Amf};
 use headwater_tests::process::{Process, read_output};
 use headwater_tests::rtmp_client::{RtmpClient, Stage};
-use headwater_tests::server::{fetch, post};
+use headwater_tests::server::{fetch, post_json};
 use headwater_tests::{Headwater, Scratch, media, publish, root, wait_for};
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ const ANNOUNCED: &str = "[packaging]\ntimed_metadata = true\n";
 const SECTION: &str = "/DAvAAAAAAAA///wFAVIAACPf+/+c2nALv4AUsz1AAAAAAAKAAhDVUVJAAABNWLbowo=";
 
 fn insert(server: &Headwater, stream: &str, json: &str) -> i64 {
-    let (status, body) = post(&server.admin_url(&format!("/api/v1/metadata/live/{stream}")), json);
+    let (status, body) = post_json(&server.admin_url(&format!("/api/v1/metadata/live/{stream}")), json);
     assert_eq!(status, 200, "{json}: {body}");
     let body: Value = serde_json::from_str(&body).expect("JSON");
     body["media_time"].as_i64().expect("a time")
@@ -242,21 +242,21 @@ fn what_can_not_be_inserted_is_refused_with_the_reason() {
     let server = Headwater::start(&scratch);
     let url = server.admin_url("/api/v1/metadata/live/cam");
     let id3 = r#"{"type":"id3","text":"a"}"#;
-    assert_eq!(post(&url, id3), (404, "no such stream\n".to_owned()));
+    assert_eq!(post_json(&url, id3), (404, "no such stream\n".to_owned()));
     let mut publisher = publish::ffmpeg(&scratch, "ffmpeg", &media::clip(), 20, &server.publish_url("cam"));
     server.wait_until_playable("cam", SOON);
-    let (status, why) = post(&url, id3);
+    let (status, why) = post_json(&url, id3);
     assert_eq!((status, why.contains("packaging.timed_metadata")), (409, true), "{why}");
     let range = r#"{"type":"date_range","id":"a","duration_seconds":60}"#;
-    assert_eq!(post(&url, range).0, 200, "which needs no track");
-    assert_eq!(post(&url, range), (409, "a range of this id is listed already\n".to_owned()));
+    assert_eq!(post_json(&url, range).0, 200, "which needs no track");
+    assert_eq!(post_json(&url, range), (409, "a range of this id is listed already\n".to_owned()));
     for (json, status) in [("{", 400), (r#"{"type":"id3"}"#, 422), (r#"{"type":"what"}"#, 422)] {
-        assert_eq!(post(&url, json).0, status, "{json}");
+        assert_eq!(post_json(&url, json).0, status, "{json}");
     }
-    assert_eq!(post(&url, &format!(r#"{{"type":"id3","text":"{}"}}"#, "x".repeat(40_000))).0, 413);
+    assert_eq!(post_json(&url, &format!(r#"{{"type":"id3","text":"{}"}}"#, "x".repeat(40_000))).0, 413);
     publisher.stop();
     wait_for("the publisher to be gone", SOON, || (server.streams()[0]["state"] != "live").then_some(()));
-    assert_eq!(post(&url, range), (409, "nothing is being published\n".to_owned()));
+    assert_eq!(post_json(&url, range), (409, "nothing is being published\n".to_owned()));
 }
 
 #[test]

@@ -164,6 +164,68 @@ fn everything_that_the_page_offers_plays() {
     assert!(latency.starts_with("HLS and DASH: about 6"), "{latency}");
 }
 
+/// Where tokens are needed, the page says so, and plays with the one that its own address shows.
+#[test]
+fn a_page_with_a_token() {
+    let scratch = Scratch::new("page-token");
+    let secret = "a-secret-of-twenty-two";
+    let server = Headwater::start_with(
+        &scratch,
+        &format!("[play]\ntoken_required = true\n[auth]\ntoken_secrets = [{secret:?}]\n"),
+    );
+    let token = |name: &str, lasts: &str| {
+        let mut headwater = Command::new(headwater_tests::server::binary());
+        headwater.args(["token", "play", name, "--expires-in", lasts, "--config"]);
+        headwater.arg(scratch.join("headwater.toml"));
+        read_output(headwater).trim().to_owned()
+    };
+    let (cam, briefly) = (token("live/cam", "1h"), token("live/cam", "1s"));
+    let start = |name: &str| publish::ffmpeg(&scratch, name, &media::clip(), 40, &server.publish_url(name));
+    let _publishers = [start("cam"), start("other")];
+    for name in ["cam", "other"] {
+        let url = server.http_url(&format!("/t/{}/live/{name}/index.m3u8", token("*", "1h")));
+        headwater_tests::wait_for("a playlist", Duration::from_secs(30), || {
+            (fetch(&url).status == 200).then_some(())
+        });
+    }
+
+    let mut node = Command::new("node");
+    node.arg(headwater_tests::root().join("tests/players/guarded.mjs"));
+    node.args([&server.http_url(""), &cam, &briefly]);
+    let output = scratch.join("guarded.json");
+    let file = std::fs::File::create(&output).expect("a file in the test's folder");
+    let mut process = Process::start_piped("browser", node, &scratch, Stdio::from(file));
+    let status = process.wait(Duration::from_secs(150));
+    assert!(status.success(), "{status}: {}", process.log());
+    let report = std::fs::read_to_string(&output).expect("the runner's report");
+    let report: Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"));
+
+    let without = &report["without"];
+    assert_eq!(texts(&without["streams"]), Vec::<String>::new());
+    for place in ["summary", "notice"] {
+        assert_eq!(
+            text(&without[place]),
+            "A token is needed to see what is live, and to play it",
+            "{report:#}"
+        );
+    }
+    let expired = &report["expired"];
+    assert_eq!(text(&expired["summary"]), "the token has expired", "{report:#}");
+    assert_eq!(texts(&expired["streams"]), Vec::<String>::new());
+    for place in ["in_path", "in_query"] {
+        let shown = &report[place];
+        assert_eq!(texts(&shown["streams"]), ["live/cam"], "{report:#}");
+        assert!(shown["played_seconds"].as_f64().is_some_and(|played| played > 1.0), "{report:#}");
+        assert_eq!(shown["poster"], 854, "{report:#}");
+        let lines = texts(&shown["lines"]);
+        let url = server.http_url(&format!("/t/{cam}/live/cam/index.m3u8"));
+        assert!(lines.contains(&url), "{url}: {report:#}");
+        let frame = server.http_url(&format!("/t/{cam}/embed/live/cam"));
+        assert!(lines.iter().any(|line| line.contains(&frame)), "{frame}: {report:#}");
+    }
+    assert!(report["framed_seconds"].as_f64().is_some_and(|played| played > 1.0), "{report:#}");
+}
+
 /// What the page shows beside the player.
 fn assert_looks(report: &Value, server: &Headwater) {
     let policy = text(&report["policy"]);

@@ -2,89 +2,19 @@
 //! same protocols; once the one who starts it is systemd's own program.
 
 use std::io::ErrorKind;
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater_tests::server::{binary, fetch, fetch_or_why, free_ports, try_fetch};
+use headwater_tests::supervisor::{Sockets, configuration};
+use headwater_tests::tls::{Pair, curl};
 use headwater_tests::{Headwater, Process, Scratch, media, publish, wait_for};
 
 /// From a start to its effect, on a machine that compiles beside the test.
 const SOON: Duration = Duration::from_secs(20);
-
-/// One process starts at a time: each inherits every descriptor that is open to children just then.
-static STARTS: Mutex<()> = Mutex::new(());
-
-/// Listening sockets that outlive the server.
-struct Sockets {
-    rtmp: TcpListener,
-    http: TcpListener,
-    admin: TcpListener,
-}
-
-impl Sockets {
-    fn new() -> Sockets {
-        let bind = || TcpListener::bind(("127.0.0.1", 0)).expect("a free loopback port");
-        Sockets { rtmp: bind(), http: bind(), admin: bind() }
-    }
-
-    fn port(socket: &TcpListener) -> u16 {
-        socket.local_addr().expect("a bound socket has an address").port()
-    }
-
-    /// `headwater serve` with the sockets as its descriptors 3, 4 and 5. `names` is LISTEN_FDNAMES.
-    fn start(&self, scratch: &Scratch, life: &str, configuration: &Path, names: &str) -> Process {
-        // Numbers above all of ours in between: 3 to 5 may be among those that are copied.
-        let script = "exec 203<&$1 204<&$2 205<&$3 && exec 3<&203 4<&204 5<&205 203<&- 204<&- 205<&- && shift 3 \
-                      && LISTEN_PID=$$ exec \"$@\"";
-        let mut command = Command::new("bash");
-        command.args(["-c", script, "start"]);
-        let sockets = [&self.rtmp, &self.http, &self.admin];
-        for socket in sockets {
-            command.arg(socket.as_raw_fd().to_string());
-        }
-        command.arg(binary()).arg("serve").arg("--config").arg(configuration);
-        command.env("LISTEN_FDS", "3").env("LISTEN_FDNAMES", names);
-        let inherit = |is_inherited: bool| {
-            for socket in sockets {
-                let socket = socket2::SockRef::from(socket);
-                socket.set_cloexec(!is_inherited).expect("a flag of a socket");
-            }
-        };
-        let _alone = STARTS.lock();
-        inherit(true);
-        let process = Process::start(life, command, scratch);
-        inherit(false);
-        process
-    }
-
-    fn url(socket: &TcpListener, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", Sockets::port(socket))
-    }
-}
-
-fn configuration(scratch: &Scratch, [rtmp, http, admin]: [u16; 3], more: &str) -> std::path::PathBuf {
-    let path = scratch.join("headwater.toml");
-    let text = format!(
-        "{more}\n[rtmp]\nlisten = \"127.0.0.1:{rtmp}\"\n[http]\nlisten = \"127.0.0.1:{http}\"\n\
-         [admin]\nlisten = \"127.0.0.1:{admin}\"\n"
-    );
-    std::fs::write(&path, text).expect("a configuration file in the test's folder");
-    path
-}
-
-fn until_ready(sockets: &Sockets, process: &mut Process) {
-    let url = Sockets::url(&sockets.admin, "/readyz");
-    wait_for("headwater to be ready", SOON, || {
-        assert!(process.status().is_none(), "it ended: {}", process.log());
-        (try_fetch(&url)?.status == 200).then_some(())
-    });
-}
 
 /// Somebody asks over and over, each time on a connection of its own, and somebody connects to the RTMP port; the server ends and the
 /// next one starts half a second later. Everybody got their connection, every request its playlist.
@@ -93,11 +23,10 @@ fn a_restart_refuses_no_connection() {
     let scratch = Scratch::new("supervised-restart");
     let sockets = Sockets::new();
     let state = format!("state_dir = {:?}", scratch.join("state").to_string_lossy());
-    let ports = [&sockets.rtmp, &sockets.http, &sockets.admin].map(Sockets::port);
-    let path = configuration(&scratch, ports, &state);
+    let path = configuration(&scratch, sockets.ports(), &state);
     // By their addresses.
     let mut first = sockets.start(&scratch, "first", &path, "");
-    until_ready(&sockets, &mut first);
+    sockets.until_ready(&mut first);
     let publish_url = format!("rtmp://127.0.0.1:{}/live/cam", Sockets::port(&sockets.rtmp));
     let mut publisher = publish::ffmpeg(&scratch, "publisher", &media::plain(), 4, &publish_url);
     let playlist = Sockets::url(&sockets.http, "/live/cam/ts/media.m3u8");
@@ -135,7 +64,7 @@ fn a_restart_refuses_no_connection() {
         std::thread::sleep(Duration::from_millis(200));
         // By their names.
         let mut second = sockets.start(&scratch, "second", &path, "rtmp:http:admin");
-        until_ready(&sockets, &mut second);
+        sockets.until_ready(&mut second);
         let streams = Sockets::url(&sockets.admin, "/api/v1/streams");
         wait_for("the publisher of before", SOON, || {
             let streams = fetch(&streams).text();
@@ -157,6 +86,61 @@ fn a_restart_refuses_no_connection() {
     assert!(others.is_empty(), "of {} requests: {others:?}", answers.len());
     // Somebody was there in the middle of it.
     assert!(longest > Duration::from_millis(500), "{longest:?}");
+}
+
+/// RTMPS and HTTPS at the supervisor's sockets: an encoder and a player that connect while nobody serves are served by the next process.
+#[test]
+fn sockets_for_tls_are_taken_over_as_well() {
+    let scratch = Scratch::new("supervised-tls");
+    let sockets = Sockets::with_tls();
+    let [rtmps, https] = sockets.tls.as_ref().expect("two more").each_ref().map(Sockets::port);
+    let pair = Pair::make(&scratch, "first");
+    let tables = |rtmps: u16, https: u16| {
+        format!(
+            "state_dir = {:?}\n{}[rtmp]\ntls_listen = \"127.0.0.1:{rtmps}\"\n[http]\ntls_listen = \"127.0.0.1:{https}\"\n",
+            scratch.join("state").to_string_lossy(),
+            pair.configuration()
+        )
+    };
+    // By their addresses.
+    let path = configuration(&scratch, sockets.ports(), &tables(rtmps, https));
+    let mut first = sockets.start(&scratch, "first", &path, "");
+    sockets.until_ready(&mut first);
+    let publish_url = format!("rtmps://127.0.0.1:{rtmps}/live/cam");
+    let mut publisher = publish::ffmpeg(&scratch, "publisher", &media::plain(), 4, &publish_url);
+    let playlist = format!("https://127.0.0.1:{https}/live/cam/ts/media.m3u8");
+    let ask = || curl(&pair.certificate, "--http2", &playlist, "%{http_version} %{http_code}");
+    wait_for("a playlist", SOON, || (ask().as_deref() == Some("2 200")).then_some(()));
+
+    assert!(first.stop().success(), "{}", first.log());
+    publisher.end_within(SOON);
+    let answer = std::thread::scope(|scope| {
+        let player = scope.spawn(ask);
+        let _back = publish::ffmpeg(&scratch, "back", &media::plain(), 4, &publish_url);
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!player.is_finished(), "it was not refused, and nobody has answered yet");
+        // By their names: the configuration has other addresses.
+        let [other_rtmps, other_https] = free_ports();
+        let path = configuration(&scratch, free_ports(), &tables(other_rtmps, other_https));
+        let mut second = sockets.start(&scratch, "second", &path, "rtmp:http:admin:rtmps:https");
+        sockets.until_ready(&mut second);
+        let answer = player.join().expect("curl runs");
+        wait_for("the publisher of before", SOON, || {
+            let streams = fetch(&Sockets::url(&sockets.admin, "/api/v1/streams")).text();
+            streams.contains("\"state\":\"live\"").then_some(())
+        });
+        let log = second.log();
+        for key in ["rtmp.listen", "http.listen", "admin.listen", "rtmp.tls_listen", "http.tls_listen"] {
+            let line =
+                log.lines().find(|line| line.contains("the supervisor's socket") && line.contains(key));
+            assert!(line.is_some(), "{key}: {log}");
+        }
+        for nobody in [other_rtmps, other_https] {
+            assert!(TcpStream::connect(("127.0.0.1", nobody)).is_err(), "the socket stands for the address");
+        }
+        answer
+    });
+    assert_eq!(answer.as_deref(), Some("2 200"));
 }
 
 /// What the test can show: without a supervisor's sockets connections are refused in between.

@@ -1,6 +1,6 @@
 //! The admin listener: health, readiness and the API for operators. No CORS: pages of other origins are not to read it.
 
-mod control;
+pub mod control;
 mod events;
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::auth::bearer;
-use crate::config::Secret;
+use crate::config::{Config, InForce};
 use crate::registry::{Registry, StreamInfo};
 use crate::{http, metrics};
 
@@ -28,20 +28,29 @@ const REQUEST_BYTES_MAX: usize = 32 << 10;
 pub struct Context {
     registry: Arc<Registry>,
     playback: Arc<http::Context>,
-    /// What every request has to show; empty for nothing.
-    token: Secret,
+    /// Has what every request shows.
+    config: InForce,
+    /// Who reads the configuration again; `None` where nobody can.
+    reloads: Option<control::Reloads>,
 }
 
 impl Context {
     /// For the streams of `registry` and the counters of the playback listener.
     pub fn new(registry: Arc<Registry>, playback: Arc<http::Context>) -> Context {
-        Context { registry, playback, token: Secret::default() }
+        Context { registry, playback, config: Arc::new(Config::default()).into(), reloads: None }
     }
 
-    /// For those alone who show `token`, unless it is empty.
+    /// For those alone who show the configuration's `admin.token`, unless it is empty.
     #[must_use]
-    pub fn with_token(mut self, token: Secret) -> Context {
-        self.token = token;
+    pub fn with_config(mut self, config: InForce) -> Context {
+        self.config = config;
+        self
+    }
+
+    /// Lets operators have the configuration read again, by whoever takes these.
+    #[must_use]
+    pub fn with_reloads(mut self, reloads: control::Reloads) -> Context {
+        self.reloads = Some(reloads);
         self
     }
 }
@@ -68,7 +77,7 @@ struct Status {
 /// Serves until the playback listener has drained, so that `/readyz` can say 503 from `shutdown` on.
 pub async fn serve(listener: TcpListener, context: Arc<Context>, shutdown: watch::Receiver<bool>) {
     let playback = Arc::clone(&context.playback);
-    let token = context.token.clone();
+    let config = context.config.clone();
     let shared = Shared { context, shutdown, readers: Arc::new(Semaphore::new(events::READERS_MAX)) };
     let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
@@ -83,13 +92,14 @@ pub async fn serve(listener: TcpListener, context: Arc<Context>, shutdown: watch
             "/api/v1/streams/{app}/{instance}/{stream}",
             get(stream_of_instance).delete(control::end_of_instance),
         )
+        .route("/api/v1/reload", post(control::reload))
         .route("/api/v1/publishers/{app}/{stream}", delete(control::kick))
         .route("/api/v1/publishers/{app}/{instance}/{stream}", delete(control::kick_of_instance))
         .route("/api/v1/metadata/{app}/{stream}", post(control::insert))
         .route("/api/v1/metadata/{app}/{instance}/{stream}", post(control::insert_of_instance))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .fallback(async || (StatusCode::NOT_FOUND, "no such resource\n"))
-        .layer(middleware::from_fn_with_state(token, bearer::require))
+        .layer(middleware::from_fn_with_state(config, bearer::require))
         .layer(middleware::from_fn(common_headers))
         .with_state(shared);
     let drained = async move { playback.drained().await };

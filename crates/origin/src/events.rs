@@ -231,6 +231,7 @@ impl Reader {
 mod tests {
     use super::*;
     use crate::health::{Rule, Weight};
+    use crate::reload::Differences;
 
     fn unpublish() -> Kind {
         Kind::Unpublish { cause: "clean" }
@@ -352,7 +353,7 @@ mod tests {
                 finding: String::new(),
             },
             Kind::LimitReached { limit: "limits.max_streams", times: 3 },
-            Kind::ConfigReload { at_once: vec!["publish.keys".to_owned()], at_restart: Vec::new() },
+            Kind::ConfigReload(Differences::default()),
         ];
         let in_json: Vec<_> = kinds
             .iter()

@@ -11,17 +11,22 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::admission::{Admission, Admitted};
 use crate::auth::addresses::Networks;
+use crate::config::{Config, InForce};
 use crate::{Error, proxied};
 
 /// Connections that may wait to be accepted: a cache's start asks for some hundred at once.
 const BACKLOG: u32 = 1_024;
+
+/// Which networks of a configuration are meant.
+type NetworksOf = fn(&Config) -> &Networks;
 
 /// Where one kind of client connects.
 #[derive(Debug)]
 pub struct Listeners {
     plain: TcpListener,
     tls: Option<Tls>,
-    proxies: Networks,
+    /// Whose connections begin with the PROXY protocol, where anybody's do.
+    proxies: Option<(InForce, NetworksOf)>,
 }
 
 struct Tls {
@@ -50,7 +55,7 @@ pub struct Accepted {
 
 impl From<TcpListener> for Listeners {
     fn from(plain: TcpListener) -> Listeners {
-        Listeners { plain, tls: None, proxies: Networks::default() }
+        Listeners { plain, tls: None, proxies: None }
     }
 }
 
@@ -62,10 +67,10 @@ impl Listeners {
         self
     }
 
-    /// Where connections of these networks begin with the PROXY protocol.
+    /// Where connections of those networks of the configuration begin with the PROXY protocol.
     #[must_use]
-    pub fn behind(mut self, proxies: Networks) -> Listeners {
-        self.proxies = proxies;
+    pub fn behind(mut self, config: InForce, proxies: NetworksOf) -> Listeners {
+        self.proxies = Some((config, proxies));
         self
     }
 
@@ -87,7 +92,9 @@ impl Listeners {
         tls: Option<TlsAcceptor>,
     ) -> io::Result<Accepted> {
         let (stream, peer) = accepted?;
-        Ok(Accepted { stream, peer, tls, is_proxied: self.proxies.contain(peer.ip()) })
+        let is_proxied =
+            self.proxies.as_ref().is_some_and(|(config, proxies)| proxies(&config.now()).contain(peer.ip()));
+        Ok(Accepted { stream, peer, tls, is_proxied })
     }
 }
 

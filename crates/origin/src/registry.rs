@@ -8,6 +8,7 @@ mod news;
 mod takeover;
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,14 +23,14 @@ use tokio::task::AbortHandle;
 
 use crate::budget::{Budget, Lease};
 use crate::clock::Clocks;
-use crate::config::{Config, Packaging};
+use crate::config::{InForce, Limits, Outputs, Packaging};
 use crate::continuous::{Ring, Viewers};
 use crate::cues::Inbox;
 use crate::events::{Events, Kind};
 use crate::health::{Finding, Health, Measured, Observer, Wanted};
 use crate::metrics::Metrics;
 use crate::published::Published;
-use crate::state::{Numbers, Progress, StateDir};
+use crate::state::{NUMBERS_AHEAD, Numbers, Progress, StateDir};
 use takeover::{Displaced, Verdict};
 
 pub use info::{AudioInfo, CountersInfo, PublisherInfo, RepairsInfo, StreamInfo, VideoInfo};
@@ -45,9 +46,6 @@ const CONFLICT_EVENT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// An ended stream's playlist and segments stay at least this long, and as long as what it lists (hls.md 3.14).
 const ENDED_KEPT_MIN: Duration = Duration::from_secs(60);
-
-/// Numbers are stored this far ahead of use, so that the file is written once per so many segments.
-const NUMBERS_AHEAD: u64 = 64;
 
 /// Why a publisher can't have the name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +73,7 @@ pub enum Busy {
 #[derive(Debug)]
 pub struct Registry {
     streams: Mutex<HashMap<(String, String), Arc<Stream>>>,
-    config: Arc<Config>,
+    config: InForce,
     clocks: Clocks,
     state: Option<StateDir>,
     events: Arc<Events>,
@@ -83,6 +81,8 @@ pub struct Registry {
     /// No number below this is given to a new stream: names that this process has served stay unique even when the wall
     /// clock steps back (DESIGN 5).
     sequence_floor: AtomicU64,
+    /// The same for a stream whose stored numbers are not true, because they could not be written at its end.
+    unstored_floor: AtomicU64,
 }
 
 /// One name. It outlives its publishers.
@@ -102,6 +102,12 @@ pub struct Stream {
     traffic: Traffic,
     /// What is to be inserted into it.
     inbox: Inbox,
+    /// What is made of it, as long as it lives.
+    outputs: Outputs,
+    /// What its publisher's media is judged by.
+    wanted: Wanted,
+    /// `limits.max_bytes_per_stream` as it is now.
+    bytes_max: AtomicU64,
     /// For outputs without segments; `None` where the app has them all switched off.
     continuous: Option<Arc<Ring>>,
 }
@@ -138,7 +144,7 @@ struct Seat {
     conflict_told: Option<Duration>,
     /// Publishers so far. The end that one left behind must not meet the next one's.
     session: u64,
-    /// Numbers below this are stored as used.
+    /// At this number, numbers have to be stored again: below it they are stored as used, or that failed.
     stored: u64,
 }
 
@@ -177,8 +183,10 @@ pub struct Seated {
     discontinuity_sequence: u64,
     /// Where its numbers are noted; `None` without a `state_dir`, or where that is not possible.
     progress: Option<Progress>,
-    /// What is stored may point to notes that are not made any more.
-    notes_end: bool,
+    /// What is stored points to notes that are made.
+    is_noted: bool,
+    /// The numbers reserved last are stored.
+    is_stored: bool,
     observer: Observer,
 }
 
@@ -196,15 +204,16 @@ enum Asked {
 
 impl Registry {
     /// A registry without streams.
-    pub fn new(config: Arc<Config>, clocks: Clocks, state: Option<StateDir>) -> Arc<Registry> {
+    pub fn new(config: impl Into<InForce>, clocks: Clocks, state: Option<StateDir>) -> Arc<Registry> {
         Arc::new(Registry {
             streams: Mutex::default(),
-            config,
+            config: config.into(),
             clocks,
             state,
             events: Events::new(clocks),
             metrics: Arc::default(),
             sequence_floor: AtomicU64::new(1),
+            unstored_floor: AtomicU64::new(0),
         })
     }
 
@@ -278,6 +287,18 @@ impl Registry {
         stream
     }
 
+    /// By the limits of another configuration from now on, once that is in force: of each stream, from its next sample on. Streams beyond
+    /// `limits.max_streams` stay.
+    pub fn limit(&self, limits: &Limits) {
+        // Under the lock, so that no stream that was made by the limits of before is missed.
+        for stream in lock(&self.streams).values() {
+            stream.bytes_max.store(limits.max_bytes_per_stream, Ordering::Relaxed);
+            if let Some(ring) = &stream.continuous {
+                ring.set_stream_bytes_max(limits.max_bytes_per_stream);
+            }
+        }
+    }
+
     /// An operator disconnects a stream's publisher; another one, or the same again, is waited for. False when there is none.
     pub fn kick(&self, stream: &Stream) -> bool {
         dismiss(&mut lock(&stream.seat), Cause::Server)
@@ -304,9 +325,8 @@ impl Registry {
             }
             let numbers = seat.packager.as_ref().map(Packager::numbers);
             let open = stream.current().snapshot.state != State::Ended;
-            if let Some((media_sequence, discontinuity_sequence)) = numbers {
-                let exact = Numbers { media_sequence, discontinuity_sequence, open, ahead: false };
-                self.store(&stream, exact);
+            if let Some(numbers) = numbers {
+                self.store_exact(&stream, numbers, open);
             }
         }
     }
@@ -315,7 +335,7 @@ impl Registry {
     /// after any loss, instead of meeting 404.
     pub fn expect_publishers_back(self: &Arc<Registry>) {
         let Some(state) = &self.state else { return };
-        for (app, name) in state.open_streams(self.config.limits.max_streams as usize) {
+        for (app, name) in state.open_streams(self.config.now().limits.max_streams as usize) {
             let Ok(stream) = self.find_or_create(&app, &name) else { return };
             tracing::info!(app, stream = name, "its publisher is expected back");
             let mut seat = lock(&stream.seat);
@@ -329,7 +349,7 @@ impl Registry {
         if let Some(stream) = streams.get(&key) {
             return Ok(Arc::clone(stream));
         }
-        let max = self.config.limits.max_streams;
+        let max = self.config.now().limits.max_streams;
         if streams.len() >= usize::try_from(max).unwrap_or(usize::MAX) {
             self.events.limit_reached("limits.max_streams", app, name);
             return Err(Busy::TooManyStreams(max));
@@ -342,10 +362,11 @@ impl Registry {
     fn create(&self, app: &str, name: &str) -> Stream {
         let clock = self.clocks.read();
         let from_clock = clock.wall.unix_seconds().max(self.sequence_floor.load(Ordering::Relaxed));
-        let stored = self.state.as_ref().and_then(|state| state.numbers(app, name));
+        let now = clock.wall.unix_seconds();
+        let stored = self.state.as_ref().and_then(|state| state.numbers(app, name, now));
         let numbering = match stored {
             Some(numbers) => Numbering {
-                media_sequence: numbers.media_sequence,
+                media_sequence: numbers.media_sequence.max(self.unstored_floor.load(Ordering::Relaxed)),
                 discontinuity_sequence: numbers.discontinuity_sequence,
                 resumed: true,
             },
@@ -356,16 +377,19 @@ impl Registry {
                 resumed: false,
             },
         };
-        let outputs = self.config.outputs_for(app);
-        let bytes_max = self.config.limits.max_bytes_per_stream;
+        let config = self.config.now();
+        let outputs = config.outputs_for(app);
+        let bytes_max = config.limits.max_bytes_per_stream;
+        let Packaging { segment_duration, part_duration, window, media_time_offset, timed_metadata } =
+            config.packaging;
         let config = headwater_packager::Config {
-            segment_duration: self.config.packaging.segment_duration,
-            window: self.config.packaging.window,
-            media_time_offset: self.config.packaging.media_time_offset,
-            timed_metadata: self.config.packaging.timed_metadata,
+            segment_duration,
+            window,
+            media_time_offset,
+            timed_metadata,
             hls: outputs.hls,
             cmaf: outputs.cmaf(),
-            part_duration: Some(self.config.packaging.part_duration),
+            part_duration: Some(part_duration),
             continuous: outputs.continuous(),
             bytes_max,
         };
@@ -401,6 +425,9 @@ impl Registry {
             budget: Budget::default(),
             traffic: Traffic::default(),
             inbox: Inbox::default(),
+            outputs,
+            wanted: Wanted { segment: segment_duration, part: part_duration },
+            bytes_max: AtomicU64::new(bytes_max),
             continuous: outputs.continuous().then(|| Ring::new(bytes_max)),
         }
     }
@@ -421,6 +448,7 @@ impl Registry {
         drop(seat);
         let progress = self.state.as_ref().and_then(|state| state.progress(&stream.app, &stream.name));
         let (_, discontinuity_sequence) = packager.numbers();
+        packager.set_bytes_max(stream.bytes_max.load(Ordering::Relaxed));
         packager.begin_session(self.clocks.read());
         if let Some(ring) = &stream.continuous {
             ring.begin_session();
@@ -432,7 +460,8 @@ impl Registry {
             evict,
             cause: Cause::Lost,
             discontinuity_sequence,
-            notes_end: self.state.is_some() && progress.is_none(),
+            is_noted: true,
+            is_stored: true,
             progress,
             observer: Observer::default(),
         }))
@@ -444,7 +473,7 @@ impl Registry {
         let now = self.clocks.now();
         let silence = now.saturating_sub(sitting.heard);
         let addresses = (newcomer.peer.ip(), sitting.peer.ip());
-        let rule = self.config.publish.takeover;
+        let rule = self.config.now().publish.takeover;
         match seat.displaced.judge(rule, addresses.0, addresses.1, silence, now) {
             Verdict::TakeOver => Asked::TakeOver(Arc::clone(&seat.evict), sitting.peer),
             Verdict::Taken => Asked::Refused(Busy::AlreadyPublished(stream.path())),
@@ -480,10 +509,11 @@ impl Registry {
     ) -> Option<AbortHandle> {
         // Without a runtime the process is ending, and nothing will be forgotten any more.
         let runtime = tokio::runtime::Handle::try_current().ok()?;
+        let publish = &self.config.now().publish;
         let wait = match cause {
-            Cause::Clean => self.config.publish.end_delay,
+            Cause::Clean => publish.end_delay,
             // A server that goes down leaves the playlists open: its successor goes on with them.
-            _ => self.config.publish.grace,
+            _ => publish.grace,
         };
         let registry = Arc::clone(self);
         let stream = Arc::clone(stream);
@@ -510,7 +540,7 @@ impl Registry {
             packager.set_continuous_bytes(ring.bytes());
         }
         let snapshot = packager.poll_snapshot(clock.wall);
-        let (media_sequence, discontinuity_sequence) = packager.numbers();
+        let numbers = packager.numbers();
         let Some(snapshot) = snapshot else { return Some(ENDED_KEPT_MIN) };
         let kept = if snapshot.is_playable() {
             ENDED_KEPT_MIN.max(snapshot.listed_duration())
@@ -520,9 +550,8 @@ impl Registry {
         let before = stream.publish(Arc::clone(&snapshot));
         tracing::info!(app = stream.app, stream = stream.name, "stream ended");
         news::tell(&self.events, stream, &before.snapshot, &snapshot);
-        seat.stored = media_sequence;
-        let exact = Numbers { media_sequence, discontinuity_sequence, open: false, ahead: false };
-        self.store(stream, exact);
+        seat.stored = numbers.0;
+        self.store_exact(stream, numbers, false);
         Some(kept)
     }
 
@@ -541,8 +570,7 @@ impl Registry {
 
     /// A window of a publication was measured: once in ten seconds.
     fn judge_health(&self, stream: &Stream, measured: Measured) {
-        let Packaging { segment_duration, part_duration, .. } = self.config.packaging;
-        let health = Health::new(measured, &Wanted { segment: segment_duration, part: part_duration });
+        let health = Health::new(measured, &stream.wanted);
         let before = lock(&stream.seat).health.replace(health.clone());
         let tell = |found: &Finding, is_found| {
             let (rule, weight, finding) = (found.rule, found.weight, found.text.clone());
@@ -571,15 +599,27 @@ impl Registry {
         stream.vacated.notify_waiters();
     }
 
-    fn store(&self, stream: &Stream, numbers: Numbers) {
-        let Some(state) = &self.state else { return };
-        if let Err(error) = state.store_numbers(&stream.app, &stream.name, numbers) {
+    /// At an end, where nothing more is used.
+    fn store_exact(&self, stream: &Stream, numbers: (u64, u64), open: bool) {
+        let (media_sequence, discontinuity_sequence) = numbers;
+        let exact = Numbers { media_sequence, discontinuity_sequence, open, ahead: false, reserved_at: None };
+        if let Err(error) = self.store(stream, exact) {
             tracing::error!(app = stream.app, stream = stream.name, %error, "numbers can't be stored in state_dir");
+            self.unstored_floor.fetch_max(media_sequence, Ordering::Relaxed);
         }
+    }
+
+    fn store(&self, stream: &Stream, numbers: Numbers) -> io::Result<()> {
+        self.state.as_ref().map_or(Ok(()), |state| state.store_numbers(&stream.app, &stream.name, numbers))
     }
 }
 
 impl Stream {
+    /// What is made of it.
+    pub fn outputs(&self) -> Outputs {
+        self.outputs
+    }
+
     /// App.
     pub fn app(&self) -> &str {
         &self.app
@@ -770,6 +810,7 @@ impl Seated {
         }
         let Some(packager) = &mut self.packager else { return Ok(()) };
         self.stream.inbox.take(|cue, ahead| packager.insert(cue, ahead));
+        packager.set_bytes_max(self.stream.bytes_max.load(Ordering::Relaxed));
         if let Err(refusal) = packager.push(event, clock) {
             if matches!(refusal, Refusal::OverBudget { .. }) {
                 self.registry.over_budget(&self.stream);
@@ -849,44 +890,62 @@ impl Seated {
             let kind = Kind::Discontinuity { media_sequence: next, discontinuity_sequence };
             self.registry.events.push(kind, &self.stream.app, &self.stream.name);
         }
-        let (reserve, is_squeezed) = {
+        let is_squeezed = {
             let mut seat = lock(&self.stream.seat);
             let counters = packager.counters();
             let is_squeezed = counters.evicted_for_memory > seat.counters.evicted_for_memory;
             seat.counters = counters;
             seat.longest_gop = packager.longest_gop();
-            // The next number must be stored as used before a segment can bear it.
-            let reserve = (next.saturating_add(1) >= seat.stored).then(|| {
-                seat.stored = next.saturating_add(NUMBERS_AHEAD);
-                seat.stored
-            });
-            (reserve, is_squeezed)
+            is_squeezed
         };
         if is_squeezed {
             self.registry.over_budget(&self.stream);
         }
-        // Of the segment under construction parts are out: a successor begins behind it.
-        let noted = self
-            .progress
-            .as_mut()
-            .map(|progress| progress.note(next.saturating_add(1), discontinuity_sequence));
-        if let Some(Err(error)) = noted {
-            let Stream { app, name, .. } = &*self.stream;
-            tracing::warn!(app, stream = name, %error, "numbers can't be noted in state_dir; a crash will skip some");
-            (self.progress, self.notes_end) = (None, true);
-        }
-        if reserve.is_some() || std::mem::take(&mut self.notes_end) {
-            let media_sequence = reserve.unwrap_or_else(|| lock(&self.stream.seat).stored);
-            let ahead = self.progress.is_some();
-            let numbers = Numbers { media_sequence, discontinuity_sequence, open: true, ahead };
-            self.registry.store(&self.stream, numbers);
-        }
+        self.keep_numbers((next, discontinuity_sequence), wall);
+        let Some(packager) = &mut self.packager else { return };
         if let Some(snapshot) = packager.poll_snapshot(wall) {
             let before = self.stream.publish(Arc::clone(&snapshot));
             news::tell(&self.registry.events, &self.stream, &before.snapshot, &snapshot);
             drop(before);
             // The version before is gone now, and with it what only it held.
             self.stream.budget.set_memory(packager.memory());
+        }
+    }
+
+    /// Sees to it that a successor knows which numbers are used, before a segment bears the next one.
+    fn keep_numbers(&mut self, (next, discontinuity_sequence): (u64, u64), wall: WallTime) {
+        if self.registry.state.is_none() {
+            return;
+        }
+        let now = wall.unix_seconds();
+        // Of the segment under construction parts are out: a successor begins behind it.
+        let note = next.saturating_add(1);
+        let is_noted = self.progress.as_mut().is_some_and(|to| to.note(note, discontinuity_sequence, now));
+        let notes_end = std::mem::replace(&mut self.is_noted, is_noted) && !is_noted;
+        if note < lock(&self.stream.seat).stored && !notes_end {
+            return;
+        }
+        let media_sequence = next.saturating_add(NUMBERS_AHEAD);
+        let numbers = Numbers {
+            media_sequence,
+            discontinuity_sequence,
+            open: true,
+            ahead: is_noted,
+            reserved_at: Some(now),
+        };
+        let stored = self.registry.store(&self.stream, numbers);
+        // What could not be stored is tried again with the next segment.
+        lock(&self.stream.seat).stored = if stored.is_ok() { media_sequence } else { note.saturating_add(1) };
+        let was_stored = std::mem::replace(&mut self.is_stored, stored.is_ok());
+        let Stream { app, name, .. } = &*self.stream;
+        match stored {
+            Err(error) if was_stored => {
+                tracing::error!(app, stream = name, %error, "numbers can't be stored in state_dir; tried again with each segment");
+            }
+            Ok(()) if !was_stored => {
+                tracing::info!(app, stream = name, "numbers are stored in state_dir again");
+            }
+            _ => {}
         }
     }
 }
@@ -968,6 +1027,7 @@ pub fn state_text(state: State) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     /// A panic in a publisher's task costs its stream, not the name: the next publisher gets it, with higher numbers.
     #[test]
@@ -988,6 +1048,38 @@ mod tests {
             let seated = registry.publish("live", "cam", publisher()).await.unwrap();
             assert!(seated.packager.as_ref().unwrap().numbers().0 >= numbers.0);
         });
+    }
+
+    /// The disk takes neither a note nor what is reserved: a note of before does not count after a crash.
+    #[test]
+    fn a_disk_that_takes_nothing_leaves_no_stale_note() {
+        let folder = std::env::temp_dir().join(format!("headwater-registry-{}-stale", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let state = StateDir::open(&folder).unwrap();
+        let registry = Registry::new(Arc::new(Config::default()), Clocks::start(), Some(state.clone()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let publisher = Publisher::new(SocketAddr::from(([127, 0, 0, 1], 1)), "test", Duration::ZERO);
+        let mut seated = runtime.block_on(registry.publish("live", "cam", publisher)).unwrap();
+        let next = seated.packager.as_ref().unwrap().numbers().0;
+        let successor = || state.numbers("live", "cam", registry.clocks.wall().unix_seconds()).unwrap();
+        assert_eq!(successor().media_sequence, next + 1, "noted");
+
+        let draft = folder.join("streams/live%2fcam.json.new");
+        std::fs::create_dir(&draft).unwrap();
+        let note = folder.join("streams/live%2fcam.progress");
+        seated.progress = Some(Progress::broken(&note, &note));
+        for used in next + 1..next + 10 {
+            seated.keep_numbers((used, 0), registry.clocks.wall());
+            assert!(successor().media_sequence > used, "{used}: {:?}", successor());
+            let _ = std::fs::create_dir(&note);
+        }
+        assert!(!seated.is_stored && !seated.is_noted);
+        // It takes files again: at the next segment all is well.
+        std::fs::remove_dir(&draft).unwrap();
+        std::fs::remove_dir(&note).unwrap();
+        seated.keep_numbers((next + 10, 0), registry.clocks.wall());
+        assert!(seated.is_stored && seated.is_noted);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     /// A publication that ends with a delay of 0 is forgotten, however soon its end comes.

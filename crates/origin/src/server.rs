@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::auth::Authorizer;
 use crate::clock::Clocks;
-use crate::config::{Config, Secret};
+use crate::config::{Config, InForce, Secret};
 use crate::events::{Kind, Outputs};
 use crate::listen::{Listeners, reachable};
 use crate::registry::Registry;
@@ -19,9 +19,13 @@ use crate::state::StateDir;
 use crate::supervisor::{self, Inherited, Listener};
 use crate::telemetry::Telemetry;
 use crate::tls::Certificates;
-use crate::{Error, admin, auth, demo, http, ingest};
+use crate::{Error, admin, auth, demo, http, ingest, log};
 
-/// Runs until SIGTERM or SIGINT. To be called before there are threads, see [`Inherited::take`]. At SIGHUP `reread` gives the configuration as it is now.
+/// Operators' questions for a reload that wait for the one before; further ones wait for their turn to ask.
+const RELOADS_WAITING_MAX: usize = 4;
+
+/// Runs until SIGTERM or SIGINT. To be called before there are threads, see [`Inherited::take`]. At SIGHUP, or when an operator asks,
+/// `reread` gives the configuration as it is now.
 ///
 /// # Errors
 /// [`Error`] for an address that can't be listened on, a folder that can't be used, a demo clip that can't be read.
@@ -66,18 +70,20 @@ async fn serve(
 
     let generated = generated_key(&config, state.as_ref(), rtmp_address)?;
     let authorizer = Arc::new(Authorizer::new(Arc::clone(&config), generated.clone())?);
-    let registry = Registry::new(Arc::clone(&config), clocks, state);
+    let in_force = InForce::from(Arc::clone(&config));
+    let registry = Registry::new(in_force.clone(), clocks, state);
     let (telemetry, exporter) = Telemetry::start(&config.telemetry, &registry.metrics().spans)?;
     let event_outputs = Outputs::start(&config.events, &registry, &telemetry);
     registry.expect_publishers_back();
     let ingest_context =
-        ingest::Context::new(Arc::clone(&registry), Arc::clone(&config), Arc::clone(&authorizer), clocks);
+        ingest::Context::new(Arc::clone(&registry), in_force.clone(), Arc::clone(&authorizer), clocks);
     let ingest_context = Arc::new(ingest_context.with_telemetry(telemetry.clone()));
-    let http_context = http::Context::new(Arc::clone(&registry), Arc::clone(&config));
+    let http_context = http::Context::new(Arc::clone(&registry), in_force.clone());
     let http_context =
         Arc::new(http_context.with_authorizer(Arc::clone(&authorizer)).with_telemetry(telemetry));
     let admin_context = admin::Context::new(Arc::clone(&registry), Arc::clone(&http_context));
-    let admin_context = Arc::new(admin_context.with_token(config.admin.token.clone()));
+    let (ask_reload, asked_reloads) = mpsc::channel(RELOADS_WAITING_MAX);
+    let admin_context = Arc::new(admin_context.with_config(in_force.clone()).with_reloads(ask_reload));
 
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -88,8 +94,9 @@ async fn serve(
         print_key(key, rtmp_address);
     }
 
-    let mut rtmp = Listeners::from(rtmp).behind(config.rtmp.proxy_protocol_from.clone());
-    let mut playback = Listeners::from(playback).behind(config.http.proxy_protocol_from.clone());
+    let mut rtmp = Listeners::from(rtmp).behind(in_force.clone(), |config| &config.rtmp.proxy_protocol_from);
+    let mut playback =
+        Listeners::from(playback).behind(in_force.clone(), |config| &config.http.proxy_protocol_from);
     if let Some(certificates) = &certificates {
         if let Some(listener) = rtmps {
             tracing::info!(address = ?listener.local_addr().ok(), "RTMPS");
@@ -108,7 +115,9 @@ async fn serve(
     let (stop_playback, playback_stopped) = watch::channel(false);
     let mut running = Running {
         started_with: Arc::clone(&config),
-        config: Arc::clone(&config),
+        loaded: Arc::clone(&config),
+        in_force: in_force.clone(),
+        is_admin_open: !admin_address.ip().to_canonical().is_loopback(),
         authorizer: Arc::clone(&authorizer),
         registry: Arc::clone(&registry),
         certificates: certificates.clone(),
@@ -129,7 +138,7 @@ async fn serve(
     });
 
     tokio::spawn(supervisor::watch(Arc::clone(&registry)));
-    wait_for_end(reread, &mut running).await?;
+    wait_for_end(reread, &mut running, asked_reloads).await?;
     tracing::info!("going down");
     supervisor::stopping();
     let _ = stop_ingest.send(true);
@@ -139,7 +148,7 @@ async fn serve(
     let _ = ingest.await;
     registry.store_all();
     if !watching.is_unused() {
-        tokio::time::sleep(config.http.shutdown_delay).await;
+        tokio::time::sleep(in_force.now().http.shutdown_delay).await;
     }
     let _ = stop_playback.send(true);
     let _ = playback.await;
@@ -189,8 +198,12 @@ fn print_key(key: &Secret, rtmp: SocketAddr) {
 /// What another configuration reaches while the process runs.
 struct Running {
     started_with: Arc<Config>,
-    /// In force, as far as it takes effect at once.
-    config: Arc<Config>,
+    /// As it was read last.
+    loaded: Arc<Config>,
+    /// The same, with what needs a restart as it was at the start.
+    in_force: InForce,
+    /// Others reach the admin listener, so it needs a token, whatever the configuration says about its address.
+    is_admin_open: bool,
     authorizer: Arc<Authorizer>,
     registry: Arc<Registry>,
     certificates: Option<Arc<Certificates>>,
@@ -200,27 +213,54 @@ struct Running {
 
 impl Running {
     /// Puts in force what can be, and says what can't; all or nothing.
-    fn reload(&mut self, config: Config) -> Result<(), Error> {
-        let config = Arc::new(config);
-        self.authorizer.reload(Arc::clone(&config))?;
-        self.ingest.limit(&config.rtmp);
-        self.playback.limit(&config.http);
-        let at_once = Differences::between(&self.config, &config).at_once;
-        let at_restart = Differences::between(&self.started_with, &config).at_restart;
-        tracing::info!(changed = ?at_once, needs_a_restart = ?at_restart, "the configuration was read again");
-        let (at_once, at_restart) = (at_once.into_iter().collect(), at_restart.into_iter().collect());
-        self.registry.events().push(Kind::ConfigReload { at_once, at_restart }, "", "");
-        self.config = config;
+    fn reload(&mut self, loaded: Config) -> Result<Differences, Error> {
+        let in_force = Arc::new(loaded.clone().with_start_of(&self.started_with));
+        if self.is_admin_open && in_force.admin.token.is_empty() {
+            return Err(Error::Other("admin.token: empty, and others reach the admin listener".to_owned()));
+        }
+        self.authorizer.reload(Arc::clone(&in_force))?;
+        let before = self.in_force.now();
+        self.in_force.exchange(Arc::clone(&in_force));
+        self.registry.limit(&in_force.limits);
+        self.ingest.limit(&in_force.rtmp);
+        self.playback.limit(&in_force.http);
+        if before.log.level != in_force.log.level {
+            log::exchange_level(&in_force.log.level);
+        }
+        let differences = Differences::of_reload(&self.started_with, &self.loaded, &loaded);
+        let Differences { at_once, for_new_connections, for_new_streams, at_restart } = &differences;
+        tracing::info!(
+            ?at_once,
+            ?for_new_connections,
+            ?for_new_streams,
+            needs_a_restart = ?at_restart,
+            "the configuration was read again"
+        );
+        self.registry.events().push(Kind::ConfigReload(differences.clone()), "", "");
+        self.loaded = Arc::new(loaded);
         if let Some(certificates) = &self.certificates {
             certificates.look();
         }
-        Ok(())
+        Ok(differences)
+    }
+
+    /// Reads the configuration again; words for whoever asked when it can't be used.
+    fn read_again(&mut self, reread: &dyn Fn() -> Result<Config, Error>) -> Result<Differences, String> {
+        supervisor::reloading();
+        // Some small files; connections have threads of their own.
+        let outcome = reread().and_then(|config| self.reload(config)).map_err(|error| {
+            tracing::error!(%error, "this configuration can't be used; the one before stays in force");
+            error.to_string()
+        });
+        supervisor::ready();
+        outcome
     }
 }
 
 async fn wait_for_end(
     reread: &dyn Fn() -> Result<Config, Error>,
     running: &mut Running,
+    mut asked_reloads: mpsc::Receiver<oneshot::Sender<Result<Differences, String>>>,
 ) -> Result<(), Error> {
     let failed = |error| Error::Other(format!("signals can't be received: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -232,14 +272,9 @@ async fn wait_for_end(
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {
-                supervisor::reloading();
-                // Some small files; connections have threads of their own.
-                if let Err(error) = reread().and_then(|config| running.reload(config)) {
-                    tracing::error!(%error, "this configuration can't be used; the one before stays in force");
-                }
-                supervisor::ready();
-            }
+            // What came of it is in the log.
+            _ = hangup.recv() => drop(running.read_again(reread)),
+            Some(answer) = asked_reloads.recv() => drop(answer.send(running.read_again(reread))),
         }
     }
 }

@@ -5,6 +5,10 @@
 //! the disk, every segment notes its number in one that need not: unless the system itself went down, a successor goes on where
 //! the process stopped. Players bear that better: hls.js 1.7 takes every number that was skipped for a target duration of
 //! media, looks for it that far ahead, and stands still there.
+//!
+//! A disk that takes nothing any more must not leave a file behind that names a number which is used in the meantime. A note that
+//! can't be written is taken away, so that the numbers written ahead count; where nothing of that works, neither file is believed
+//! beyond what its age says: a note for [`NOTE_BELIEVED`], reserved numbers with a further one for each second.
 
 use std::fs;
 use std::io::{self, Seek, Write};
@@ -29,11 +33,36 @@ pub struct Numbers {
     /// These are ahead of use, and a [`Progress`] knows the exact ones.
     #[serde(default)]
     pub ahead: bool,
+    /// When these were reserved, in Unix seconds: the number in use was [`NUMBERS_AHEAD`] less. `None` for exact ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_at: Option<u64>,
 }
+
+impl Numbers {
+    /// Whether these were reserved or are exact, a number that had surely not been used by `now` (Unix seconds): whoever reserved them may
+    /// have found no disk for the next ones. Segments last a second or more on average.
+    fn unused_at(self, now: u64) -> Numbers {
+        let Some(reserved_at) = self.reserved_at else { return self };
+        let in_use = self.media_sequence.saturating_sub(NUMBERS_AHEAD);
+        let media_sequence = self.media_sequence.max(in_use.saturating_add(now.saturating_sub(reserved_at)));
+        Numbers { media_sequence, ..self }
+    }
+}
+
+/// Numbers are stored this far ahead of use, so that the file is written once per so many segments.
+pub const NUMBERS_AHEAD: u64 = 64;
+
+/// A note that is older is not believed, in seconds: a process that could neither write a note nor take the last one away may
+/// have gone on. Notes come with each segment, so only a stream that waited for its publisher (`publish.grace`, a minute) leaves an older one,
+/// and then a successor skips numbers. Nobody gets a disk to work again, and crashes, within less.
+pub const NOTE_BELIEVED: u64 = 300;
 
 /// What a [`Progress`] file says.
 #[derive(Debug, Serialize, Deserialize)]
 struct Noted {
+    /// When, in Unix seconds.
+    #[serde(default)]
+    at: u64,
     /// Of the running system when it was written: only as long as that runs is what was written surely what is read.
     boot: String,
     media_sequence: u64,
@@ -46,28 +75,75 @@ const NOTE_BYTES: usize = 256;
 /// Where a stream notes its numbers with every segment, at the cost of one small write into the system's cache.
 #[derive(Debug)]
 pub struct Progress {
-    file: fs::File,
+    path: PathBuf,
+    /// `None` after a failure; the next note opens it anew.
+    file: Option<fs::File>,
     boot: String,
-    noted: Option<(u64, u64)>,
+    /// The numbers of the last try, and whether they are written.
+    tried: Option<((u64, u64), bool)>,
 }
 
 impl Progress {
-    /// Notes that the numbers below these are used.
-    ///
-    /// # Errors
-    /// The system's answer; what was noted before is then no longer true.
-    pub fn note(&mut self, media_sequence: u64, discontinuity_sequence: u64) -> io::Result<()> {
-        if self.noted == Some((media_sequence, discontinuity_sequence)) {
-            return Ok(());
+    /// Notes that the numbers below these are used, `now` in Unix seconds. False when that can't be written, which the log tells
+    /// once; then what was noted before is taken away, for it is no longer true. Tried again with the next numbers.
+    pub fn note(&mut self, media_sequence: u64, discontinuity_sequence: u64, now: u64) -> bool {
+        let numbers = (media_sequence, discontinuity_sequence);
+        let before = self.tried;
+        if let Some((_, is_written)) = before.filter(|(tried, _)| *tried == numbers) {
+            return is_written;
         }
-        let noted = Noted { boot: self.boot.clone(), media_sequence, discontinuity_sequence };
-        let mut text = serde_json::to_vec(&noted).map_err(io::Error::other)?;
-        text.resize(NOTE_BYTES.max(text.len()), b' ');
-        self.file.seek(io::SeekFrom::Start(0))?;
-        self.file.write_all(&text)?;
-        self.noted = Some((media_sequence, discontinuity_sequence));
-        Ok(())
+        let noted = Noted { at: now, boot: self.boot.clone(), media_sequence, discontinuity_sequence };
+        let written = self.write(&noted);
+        self.tried = Some((numbers, written.is_ok()));
+        let Err(error) = written else { return true };
+        let abandoned = self.abandon();
+        if before.is_none_or(|(_, was_written)| was_written) {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "numbers can't be noted in state_dir; a crash will skip some");
+            if let Err(error) = abandoned {
+                tracing::warn!(%path, %error, "nor can the last note be taken away");
+            }
+        }
+        false
     }
+
+    fn write(&mut self, noted: &Noted) -> io::Result<()> {
+        let mut text = serde_json::to_vec(noted).map_err(io::Error::other)?;
+        text.resize(NOTE_BYTES.max(text.len()), b' ');
+        if self.file.is_none() {
+            self.file = Some(open_note(&self.path)?);
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.seek(io::SeekFrom::Start(0))?;
+        file.write_all(&text)
+    }
+
+    /// The last note goes, or at least what it says.
+    fn abandon(&mut self) -> io::Result<()> {
+        let file = self.file.take();
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                file.map_or(Err(error), |file| file.set_len(0))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One that can't write where it should, and whose last note, at `path`, stays where it is when `path` can't be removed.
+    #[cfg(test)]
+    pub(crate) fn broken(path: &Path, unwritable: &Path) -> Progress {
+        let file = fs::File::open(unwritable).ok();
+        Progress { path: path.to_owned(), file, boot: "of a test".to_owned(), tried: None }
+    }
+}
+
+/// Opens a note without touching what it says.
+fn open_note(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// What tells one run of the system from the next; `None` where the system does not say.
@@ -99,8 +175,9 @@ impl StateDir {
         Ok(state)
     }
 
-    /// The numbers stored for a stream; `None` when there are none or they can't be read, which the log tells.
-    pub fn numbers(&self, app: &str, name: &str) -> Option<Numbers> {
+    /// The numbers from which a stream may go on at `now` (Unix seconds); `None` when none are stored or they can't be read, which the
+    /// log tells.
+    pub fn numbers(&self, app: &str, name: &str, now: u64) -> Option<Numbers> {
         let path = self.stream_path(app, name);
         let text = match fs::read(&path) {
             Ok(text) => text,
@@ -111,12 +188,14 @@ impl StateDir {
             }
         };
         match serde_json::from_slice::<Numbers>(&text) {
-            Ok(numbers) if numbers.ahead => Some(self.noted(app, name).map_or(numbers, |noted| Numbers {
-                media_sequence: noted.media_sequence,
-                discontinuity_sequence: noted.discontinuity_sequence,
-                ..numbers
-            })),
-            Ok(numbers) => Some(numbers),
+            Ok(numbers) => match self.noted(app, name, now).filter(|_| numbers.ahead) {
+                Some(noted) => Some(Numbers {
+                    media_sequence: noted.media_sequence,
+                    discontinuity_sequence: noted.discontinuity_sequence,
+                    ..numbers
+                }),
+                None => Some(numbers.unused_at(now)),
+            },
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "numbers are damaged; they start from the clock");
                 None
@@ -124,23 +203,16 @@ impl StateDir {
         }
     }
 
-    /// The numbers that a stream noted last, if the same system still runs.
-    fn noted(&self, app: &str, name: &str) -> Option<Noted> {
+    /// The numbers that a stream noted last, if the same system still runs and the note is not too old.
+    fn noted(&self, app: &str, name: &str, now: u64) -> Option<Noted> {
         let text = fs::read(self.progress_path(app, name)).ok()?;
         let noted: Noted = serde_json::from_slice(&text).ok()?;
-        (boot()? == noted.boot).then_some(noted)
+        (boot()? == noted.boot && now.saturating_sub(noted.at) <= NOTE_BELIEVED).then_some(noted)
     }
 
-    /// Where a stream can note its numbers; `None` where the system can't say later whether it is still the same, or no file
-    /// can be written.
+    /// Where a stream can note its numbers; `None` where the system can't say later whether it is still the same.
     pub fn progress(&self, app: &str, name: &str) -> Option<Progress> {
-        let boot = boot()?;
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(self.progress_path(app, name)).ok()?;
-        Some(Progress { file, boot, noted: None })
+        Some(Progress { path: self.progress_path(app, name), file: None, boot: boot()?, tried: None })
     }
 
     /// App and name of every stream whose programme had not ended, `max` at most.
@@ -149,7 +221,7 @@ impl StateDir {
         entries
             .flatten()
             .filter_map(|entry| stream_of_file(entry.file_name().to_str()?))
-            .filter(|(app, name)| self.numbers(app, name).is_some_and(|numbers| numbers.open))
+            .filter(|(app, name)| self.numbers(app, name, 0).is_some_and(|numbers| numbers.open))
             .take(max)
             .collect()
     }
@@ -216,6 +288,8 @@ fn stream_of_file(file: &str) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
+    const NOW: u64 = 1_790_000_000;
+
     fn folder(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("headwater-state-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
@@ -226,15 +300,20 @@ mod tests {
     fn numbers_survive_and_names_do_not_meet() {
         let path = folder("numbers");
         let state = StateDir::open(&path).unwrap();
-        let one =
-            Numbers { media_sequence: 1_790_000_123, discontinuity_sequence: 4, open: false, ahead: false };
+        let one = Numbers {
+            media_sequence: 1_790_000_123,
+            discontinuity_sequence: 4,
+            open: false,
+            ahead: false,
+            reserved_at: None,
+        };
         let two = Numbers { media_sequence: 7, open: true, ..one };
         state.store_numbers("live", "cam", one).unwrap();
         state.store_numbers("live/eu", "cam", two).unwrap();
         let again = StateDir::open(&path).unwrap();
-        assert_eq!(again.numbers("live", "cam"), Some(one));
-        assert_eq!(again.numbers("live/eu", "cam"), Some(two));
-        assert_eq!(again.numbers("live", "other"), None);
+        assert_eq!(again.numbers("live", "cam", NOW), Some(one));
+        assert_eq!(again.numbers("live/eu", "cam", NOW), Some(two));
+        assert_eq!(again.numbers("live", "other", NOW), None);
         for stranger in [
             "README",
             "cam.json",
@@ -250,10 +329,16 @@ mod tests {
         assert!(again.open_streams(0).is_empty());
         fs::write(path.join("streams/live%2fcam.json"), r#"{"media_sequence":7,"discontinuity_sequence":1}"#)
             .unwrap();
-        let earlier = Numbers { media_sequence: 7, discontinuity_sequence: 1, open: false, ahead: false };
-        assert_eq!(again.numbers("live", "cam"), Some(earlier), "as an earlier version wrote it");
+        let earlier = Numbers {
+            media_sequence: 7,
+            discontinuity_sequence: 1,
+            open: false,
+            ahead: false,
+            reserved_at: None,
+        };
+        assert_eq!(again.numbers("live", "cam", NOW), Some(earlier), "as an earlier version wrote it");
         fs::write(path.join("streams/live%2fcam.json"), "{").unwrap();
-        assert_eq!(again.numbers("live", "cam"), None);
+        assert_eq!(again.numbers("live", "cam", NOW), None);
         fs::remove_dir_all(&path).unwrap();
     }
 
@@ -262,31 +347,106 @@ mod tests {
         let path = folder("progress");
         let state = StateDir::open(&path).unwrap();
         let mut progress = state.progress("live", "cam.1").expect("Linux tells its boot");
-        let ahead = Numbers { media_sequence: 164, discontinuity_sequence: 4, open: true, ahead: true };
+        let ahead = Numbers {
+            media_sequence: 164,
+            discontinuity_sequence: 4,
+            open: true,
+            ahead: true,
+            reserved_at: Some(NOW),
+        };
         state.store_numbers("live", "cam.1", ahead).unwrap();
-        assert_eq!(state.numbers("live", "cam.1"), Some(ahead), "nothing was noted");
+        assert_eq!(state.numbers("live", "cam.1", NOW), Some(ahead), "nothing was noted");
         for (media_sequence, discontinuity_sequence) in [(u64::MAX, u64::MAX), (101, 5), (101, 5)] {
-            progress.note(media_sequence, discontinuity_sequence).unwrap();
+            assert!(progress.note(media_sequence, discontinuity_sequence, NOW));
             let noted = Numbers { media_sequence, discontinuity_sequence, ..ahead };
-            assert_eq!(StateDir::open(&path).unwrap().numbers("live", "cam.1"), Some(noted));
+            assert_eq!(StateDir::open(&path).unwrap().numbers("live", "cam.1", NOW), Some(noted));
         }
         // The next life's first note replaces the last one's.
-        state.progress("live", "cam.1").unwrap().note(7, 7).unwrap();
-        assert_eq!(state.numbers("live", "cam.1").unwrap().media_sequence, 7);
-        assert_eq!(state.numbers("live", "cam"), None, "another stream");
+        assert!(state.progress("live", "cam.1").unwrap().note(7, 7, NOW));
+        assert_eq!(state.numbers("live", "cam.1", NOW).unwrap().media_sequence, 7);
+        assert_eq!(state.numbers("live", "cam", NOW), None, "another stream");
 
-        let exact = Numbers { ahead: false, media_sequence: 103, ..ahead };
+        let exact = Numbers { ahead: false, reserved_at: None, media_sequence: 103, ..ahead };
         state.store_numbers("live", "cam.1", exact).unwrap();
-        assert_eq!(state.numbers("live", "cam.1"), Some(exact), "a normal end");
+        assert_eq!(state.numbers("live", "cam.1", NOW), Some(exact), "a normal end");
 
         state.store_numbers("live", "cam.1", ahead).unwrap();
         let file = state.progress_path("live", "cam.1");
         let text = fs::read_to_string(&file).unwrap();
         for other in [text.replace(&boot().unwrap(), "another"), text[..20].to_owned(), String::new()] {
             fs::write(&file, other).unwrap();
-            assert_eq!(state.numbers("live", "cam.1"), Some(ahead), "another system, or damage");
+            assert_eq!(state.numbers("live", "cam.1", NOW), Some(ahead), "another system, or damage");
         }
         assert_eq!(state.open_streams(9), [("live".to_owned(), "cam.1".to_owned())], "no stream by itself");
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    /// The file of a note that can't be written goes; what counts then is reserved.
+    #[test]
+    fn a_note_that_can_not_be_written_is_taken_away() {
+        let path = folder("stale");
+        let state = StateDir::open(&path).unwrap();
+        let ahead = Numbers {
+            media_sequence: 164,
+            discontinuity_sequence: 4,
+            open: true,
+            ahead: true,
+            reserved_at: Some(NOW),
+        };
+        state.store_numbers("live", "cam", ahead).unwrap();
+        let file = state.progress_path("live", "cam");
+        let mut progress = state.progress("live", "cam").unwrap();
+        assert!(progress.note(101, 4, NOW));
+        progress.file = fs::File::open(&file).ok();
+        assert!(!progress.note(102, 4, NOW), "a file that is open for reading alone");
+        assert!(!progress.note(102, 4, NOW), "said again, not tried again");
+        assert!(!file.exists());
+        assert_eq!(state.numbers("live", "cam", NOW), Some(ahead));
+        // The disk takes notes again.
+        assert!(progress.note(103, 4, NOW));
+        assert_eq!(state.numbers("live", "cam", NOW).unwrap().media_sequence, 103);
+
+        // It can't be taken away by its name (a folder is there now), but it can be emptied.
+        let moved = path.join("moved");
+        fs::rename(&file, &moved).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert_eq!(fs::metadata(&moved).unwrap().len(), NOTE_BYTES as u64);
+        progress.abandon().unwrap();
+        assert_eq!(fs::metadata(&moved).unwrap().len(), 0);
+        assert!(!progress.note(104, 4, NOW), "a folder");
+        assert!(progress.abandon().is_err());
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    /// Nothing could be written any more, and what is there tells the numbers of long ago.
+    #[test]
+    fn what_is_too_old_to_be_true_is_not_believed() {
+        let path = folder("old");
+        let state = StateDir::open(&path).unwrap();
+        let ahead = Numbers {
+            media_sequence: 164,
+            discontinuity_sequence: 4,
+            open: true,
+            ahead: true,
+            reserved_at: Some(NOW),
+        };
+        state.store_numbers("live", "cam", ahead).unwrap();
+        assert!(state.progress("live", "cam").unwrap().note(101, 4, NOW));
+        let at = |now| state.numbers("live", "cam", now).unwrap().media_sequence;
+        // 100 is in use at NOW, and at most 100 + n after n seconds.
+        for (after, expected) in
+            [(0, 101), (NOTE_BELIEVED, 101), (NOTE_BELIEVED + 1, 100 + NOTE_BELIEVED + 1), (86_400, 86_500)]
+        {
+            assert_eq!(at(NOW + after), expected, "{after} s");
+        }
+        assert_eq!(at(NOW - 60), 101, "the clock was set back");
+        fs::remove_file(state.progress_path("live", "cam")).unwrap();
+        for (after, expected) in [(0, 164), (64, 164), (65, 165), (3_600, 3_700)] {
+            assert_eq!(at(NOW + after), expected, "{after} s");
+        }
+        let exact = Numbers { ahead: false, reserved_at: None, ..ahead };
+        state.store_numbers("live", "cam", exact).unwrap();
+        assert_eq!(at(NOW + 86_400), 164, "exact numbers do not age");
         fs::remove_dir_all(&path).unwrap();
     }
 

@@ -51,6 +51,7 @@ async fn what_operators_ask() {
         ("/metrics", 200, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
         ("/api/v1/openapi.json", 200, json),
         ("/api/v1/publishers/live/cam", 405, ""),
+        ("/api/v1/reload", 405, ""),
         ("/api/v1/status", 200, json),
         ("/api/v1/streams", 200, json),
         ("/api/v1/events", 200, json),
@@ -80,6 +81,12 @@ async fn what_operators_ask() {
     let posted =
         client::exchange(address, &request("POST", "/api/v1/streams", "Content-Length: 0\r\n")).await;
     assert_eq!(posted.status, 405);
+    // A page can send this without asking first, and says then that it is one.
+    for (origin, status) in [("Origin: https://a.example\r\n", 403), ("Origin: null\r\n", 403), ("", 503)] {
+        let headers = format!("Content-Length: 0\r\n{origin}");
+        let posted = client::exchange(address, &request("POST", "/api/v1/reload", &headers)).await;
+        assert_eq!(posted.status, status, "{origin}: nobody reads a configuration here");
+    }
 
     let list: serde_json::Value =
         serde_json::from_slice(&get(address, "/api/v1/streams", "").await.body).unwrap();

@@ -1,6 +1,6 @@
 // The page's code: shows which streams there are and how they are, plays one, and writes the lines that other programs need.
 
-import { follow } from "./feed.js";
+import { follow, ownPath, withToken } from "./feed.js";
 import { MINUTE, poster, sparkline } from "./pictures.js";
 import { label, loaded, nameOf, offered } from "./players.js";
 
@@ -15,7 +15,7 @@ const $ = (id) => document.getElementById(id);
 const video = $("video");
 
 // `/embed/{app}/{stream}`: the player alone, for a frame in another page.
-const embedded = location.pathname.startsWith("/embed/") && decodeURIComponent(location.pathname.slice(7));
+const embedded = ownPath.startsWith("/embed/") && decodeURIComponent(ownPath.slice(7));
 document.documentElement.classList.toggle("embed", Boolean(embedded));
 
 let streams = [];
@@ -355,7 +355,7 @@ function showLines(stream) {
     copyable(list, "VLC", `vlc ${whole(url)}`);
     copyable(list, "ffplay", `ffplay ${whole(url)}`);
     if (outputs.hls) copyable(list, "hls.js", `const hls = new Hls(); hls.loadSource("${whole(outputs.hls)}"); hls.attachMedia(video);`);
-    const frame = whole(`/embed/${stream ? keyOf(stream) : "live/cam"}`);
+    const frame = whole(withToken(`/embed/${stream ? keyOf(stream) : "live/cam"}`));
     copyable(list, "In another page", `<iframe src="${frame}" width="640" height="360" allow="autoplay; fullscreen"></iframe>`);
   });
   draw("publish", server, (list) => {
@@ -377,9 +377,13 @@ function listed(list) {
   showFigures();
 }
 
-function lost() {
-  write("summary", "The server does not answer");
+function lost(reason) {
+  write("summary", reason || "The server does not answer");
   $("summary").className = "lost";
+  if (!reason) return;
+  // There may be streams: this viewer is told of none.
+  $("empty").hidden = true;
+  notice(reason);
 }
 
 addEventListener("hashchange", () => {

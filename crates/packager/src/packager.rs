@@ -252,6 +252,11 @@ impl Packager {
         }
     }
 
+    /// The stream may hold so many bytes from the next sample on (see [`Config::bytes_max`]).
+    pub fn set_bytes_max(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
+    }
+
     /// A publisher starts, the first or another one.
     pub fn begin_session(&mut self, clock: Clock) {
         if !matches!(self.session, Session::None) {

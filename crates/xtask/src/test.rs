@@ -45,6 +45,7 @@ const SECOND_CHANCE: &[&str] = &[
     "players_cmaf",
     "players_low_latency",
     "publishers",
+    "zero_downtime",
 ];
 
 /// The package of the integration tests with real encoders and players.

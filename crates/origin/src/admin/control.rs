@@ -1,15 +1,40 @@
-//! What operators do to streams. By `DELETE`, and by `POST` of JSON alone: no page of another origin can send either without a preflight,
-//! which nothing here answers.
+//! What operators do. Streams are ended by `DELETE`, and metadata comes as `POST` of JSON: no page of another origin can send either
+//! without a preflight, which nothing here answers. It can send a plain `POST`, and says then that it is a page.
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use headwater_packager::CueRefusal;
 use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
 use crate::cues::Request;
+use crate::reload::Differences;
+
+/// Asks for the configuration to be read again. Each question brings what came of it, or in words why nothing did.
+pub type Reloads = mpsc::Sender<oneshot::Sender<Result<Differences, String>>>;
+
+/// Has the configuration read again, as SIGHUP does.
+pub(super) async fn reload(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    // Every browser sends it along with a POST (Fetch 3.2), and no page has to do with this.
+    if headers.contains_key(header::ORIGIN) {
+        return (StatusCode::FORBIDDEN, "not from a page\n").into_response();
+    }
+    let unavailable = || (StatusCode::SERVICE_UNAVAILABLE, "nobody can read it now\n").into_response();
+    let Some(reloads) = &shared.context.reloads else { return unavailable() };
+    let (answer, answered) = oneshot::channel();
+    if reloads.send(answer).await.is_err() {
+        return unavailable();
+    }
+    match answered.await {
+        Ok(Ok(differences)) => Json(differences).into_response(),
+        Ok(Err(reason)) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{reason}\n")).into_response(),
+        // It goes down.
+        Err(_) => unavailable(),
+    }
+}
 
 /// Disconnects the publisher of a stream.
 pub(super) async fn kick(

@@ -6,13 +6,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::keys::equal;
-use crate::config::Secret;
+use crate::config::{InForce, Secret};
 
 /// Answers without a token: what watches over processes can often show none, and these say nothing but whether one lives.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
-/// Lets a request pass that shows the token (RFC 6750 2.1), or when there is none to show.
-pub async fn require(State(token): State<Secret>, request: Request, next: Next) -> Response {
+/// Lets a request pass that shows `admin.token` as it is now (RFC 6750 2.1), or when there is none to show.
+pub async fn require(State(config): State<InForce>, request: Request, next: Next) -> Response {
+    let token = config.now().admin.token.clone();
     if token.is_empty() || OPEN.contains(&request.uri().path()) || shows(&request, &token) {
         return next.run(request).await;
     }

@@ -91,6 +91,21 @@ enum Actions {
     Several(Vec<String>),
 }
 
+/// What a token covers; everything where it names nothing.
+#[derive(Debug)]
+pub(super) struct Covered {
+    app: Option<String>,
+    stream: Option<String>,
+}
+
+impl Covered {
+    /// Whether the stream is among it.
+    pub(super) fn names(&self, app: &str, stream: &str) -> bool {
+        let fits = |allowed: &Option<String>, name: &str| allowed.as_deref().is_none_or(|it| it == name);
+        fits(&self.app, app) && fits(&self.stream, stream)
+    }
+}
+
 impl Actions {
     fn allow(&self, action: Action) -> bool {
         match self {
@@ -131,14 +146,23 @@ impl Jwt {
     /// # Errors
     /// [`Denied::TokenWrong`] or [`Denied::TokenExpired`].
     pub(super) fn verify(&self, token: &str, action: Action, app: &str, stream: &str) -> Result<(), Denied> {
+        let covered = self.covered(token, action)?;
+        if covered.names(app, stream) { Ok(()) } else { Err(Denied::TokenWrong) }
+    }
+
+    /// For which streams `token` allows `action` now.
+    ///
+    /// # Errors
+    /// As [`Jwt::verify`].
+    pub(super) fn covered(&self, token: &str, action: Action) -> Result<Covered, Denied> {
         let claims = self.claims(token).map_err(|error| match error.kind() {
             ErrorKind::ExpiredSignature => Denied::TokenExpired,
             _ => Denied::TokenWrong,
         })?;
-        let covers = claims.action.allow(action)
-            && claims.app.is_none_or(|allowed| allowed == app)
-            && claims.stream.is_none_or(|allowed| allowed == stream);
-        if covers { Ok(()) } else { Err(Denied::TokenWrong) }
+        if !claims.action.allow(action) {
+            return Err(Denied::TokenWrong);
+        }
+        Ok(Covered { app: claims.app, stream: claims.stream })
     }
 
     fn claims(&self, token: &str) -> Result<Claims, JwtError> {
@@ -321,6 +345,9 @@ impl JwtVerifier for Verifier {
         self.algorithm
     }
 }
+
+#[cfg(test)]
+pub(super) use tests::signed as signed_for_test;
 
 #[cfg(test)]
 mod tests;

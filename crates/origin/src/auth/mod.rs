@@ -24,8 +24,8 @@ use crate::telemetry::Parent;
 use crate::{Error, looks, names};
 use addresses::is_let_in;
 use hooks::{Hooks, Published};
-use jwt::Jwt;
-use token::{Action, Tokens};
+use jwt::{Covered, Jwt};
+use token::{Action, Breadth, Tokens};
 
 pub use keys::generate_key;
 
@@ -202,6 +202,34 @@ impl Authorizer {
             || policy.hooks.as_ref().is_some_and(|hooks| hooks.asks_about_players())
     }
 
+    /// Which streams one at `address` may be told the names of, with what it shows: those that it may play, as far as addresses and
+    /// tokens decide. Hooks are not asked: that would be a question for each stream, each time.
+    ///
+    /// # Errors
+    /// [`Denied`] with the reason, for whoever may play nothing.
+    pub fn listing(&self, address: IpAddr, token: Option<&str>) -> Result<Listing, Denied> {
+        let policy = self.policy();
+        let play = &policy.config.play;
+        if !is_let_in(address, &play.allow, &play.deny) {
+            return Err(Denied::Address);
+        }
+        if !play.token_required {
+            return Ok(Listing::EVERYTHING);
+        }
+        let token = token.ok_or(Denied::TokenMissing)?;
+        if let Some(jwt) = policy.jwt.as_ref().filter(|_| Jwt::is_like(token)) {
+            return jwt.covered(token, Action::Play).map(|covered| Listing(Told::Covered(covered)));
+        }
+        match Tokens::claimed(token, Action::Play, Clocks::start().wall().unix_seconds())? {
+            // Signed for no name in particular.
+            Breadth::All => policy.verify(token, Action::Play, "", "").map(|()| Listing::EVERYTHING),
+            Breadth::App | Breadth::Stream => {
+                let token = token.to_owned();
+                Ok(Listing(Told::Signed { policy, token }))
+            }
+        }
+    }
+
     /// Whether one at `address` may play a stream with what it shows.
     ///
     /// # Errors
@@ -226,6 +254,47 @@ impl Authorizer {
         let query = token.map(|token| format!("token={token}")).unwrap_or_default();
         // In a place of its own: every held request would have room for a question that few ask.
         Box::pin(hooks.play(address, app, stream, &query, within)).await
+    }
+}
+
+/// Which streams somebody may be told the names of, as of one moment.
+#[derive(Debug)]
+pub struct Listing(Told);
+
+#[derive(Debug)]
+enum Told {
+    /// All.
+    Everything,
+    /// Those that a JWT covers.
+    Covered(Covered),
+    /// Those that this token is signed for.
+    Signed { policy: Arc<Policy>, token: String },
+}
+
+impl Listing {
+    /// Of all streams.
+    pub const EVERYTHING: Listing = Listing(Told::Everything);
+
+    /// Whether there is nothing that it leaves out.
+    pub fn is_everything(&self) -> bool {
+        matches!(self.0, Told::Everything)
+    }
+
+    /// Whether the stream may be named. Costs a signature where a token says nothing of the names that it is for.
+    pub fn names(&self, app: &str, stream: &str) -> bool {
+        match &self.0 {
+            Told::Everything => true,
+            Told::Covered(covered) => covered.names(app, stream),
+            Told::Signed { policy, token } => policy.verify(token, Action::Play, app, stream).is_ok(),
+        }
+    }
+
+    /// Whether `other`, of the same token, says the same of each name.
+    pub fn is_as(&self, other: &Listing) -> bool {
+        match (&self.0, &other.0) {
+            (Told::Signed { policy, .. }, Told::Signed { policy: other, .. }) => Arc::ptr_eq(policy, other),
+            _ => false,
+        }
     }
 }
 

@@ -147,6 +147,55 @@ async fn tokens_to_play() {
     );
 }
 
+/// Names are told to those who may play: what `listing` says of a name is what `play` says.
+#[tokio::test]
+async fn listings_say_what_playing_would() {
+    let mut config = Config::clone(&strict().policy().config);
+    config.auth.jwt.secret = Secret::new("a-secret-for-web-tokens");
+    let authorizer = Authorizer::new(Arc::new(config), None).unwrap();
+    let now = Clocks::start().wall().unix_seconds();
+    let make = |action, app, stream| {
+        Tokens::new(vec![Secret::new("a-secret-of-twenty-two")]).make(action, app, stream, now + 60).unwrap()
+    };
+    let jwt = |claims: serde_json::Value| jwt::signed_for_test(b"a-secret-for-web-tokens", &claims);
+    let tokens = [
+        make(Action::Play, Some("live"), Some("cam")),
+        make(Action::Play, Some("live"), None),
+        make(Action::Play, None, None),
+        make(Action::Publish, Some("live"), Some("cam")),
+        token(Action::Play, "cam", -1),
+        "play-all.99999999999.00".to_owned(),
+        "play-stream.99999999999.00".to_owned(),
+        "play-other.99999999999.00".to_owned(),
+        String::new(),
+        jwt(serde_json::json!({ "exp": now + 60, "action": "play", "app": "live", "stream": "cam" })),
+        jwt(serde_json::json!({ "exp": now + 60, "action": "play", "app": "live" })),
+        jwt(serde_json::json!({ "exp": now + 60, "action": ["publish", "play"] })),
+        jwt(serde_json::json!({ "exp": now + 60, "action": "publish" })),
+        jwt(serde_json::json!({ "exp": now - 60, "action": "play" })),
+    ];
+    let mut told = 0;
+    for token in tokens.iter().map(Some).chain([None]) {
+        let token = token.map(String::as_str);
+        for address in ["192.0.2.7", "192.0.2.66"] {
+            let address = address.parse().unwrap();
+            let listing = authorizer.listing(address, token);
+            for (app, stream) in [("live", "cam"), ("live", "other"), ("eu", "cam")] {
+                let may = authorizer.play(address, app, stream, token, &Parent::default()).await;
+                let names = listing.as_ref().is_ok_and(|listing| listing.names(app, stream));
+                assert_eq!(names, may.is_ok(), "{token:?} {address} {app}/{stream}: {listing:?} {may:?}");
+                told += usize::from(names);
+            }
+        }
+    }
+    assert_eq!(told, 1 + 2 + 3 + 1 + 2 + 3);
+    let reason = |address: &str, token| authorizer.listing(address.parse().unwrap(), token).map(|_| ());
+    assert_eq!(reason("192.0.2.7", None), Err(Denied::TokenMissing));
+    assert_eq!(reason("192.0.2.66", None), Err(Denied::Address));
+    assert_eq!(reason("192.0.2.7", Some(&tokens[4])), Err(Denied::TokenExpired));
+    assert!(self::authorizer(&[], true).listing("192.0.2.7".parse().unwrap(), None).unwrap().is_everything());
+}
+
 #[test]
 fn parameters() {
     for (query, expected) in [

@@ -123,6 +123,23 @@ impl Tokens {
         if expires <= now { Err(Denied::TokenExpired) } else { Ok(()) }
     }
 
+    /// How much a token for `action` claims to cover; what it is worth, [`Tokens::verify`] says of each name.
+    ///
+    /// # Errors
+    /// [`Denied::TokenWrong`] for what is no such token, [`Denied::TokenExpired`] for one that claims no time any more.
+    pub(super) fn claimed(token: &str, action: Action, now: u64) -> Result<Breadth, Denied> {
+        let claimed = || {
+            let (word, rest) = token.split_once('.')?;
+            let word = word.strip_prefix(action.word())?.strip_prefix('-')?;
+            let breadth =
+                [Breadth::Stream, Breadth::App, Breadth::All].into_iter().find(|it| it.word() == word)?;
+            Some((breadth, rest.split_once('.')?.0.parse::<u64>().ok()?))
+        };
+        let (breadth, expires) =
+            claimed().filter(|_| token.len() <= TOKEN_BYTES_MAX).ok_or(Denied::TokenWrong)?;
+        if expires <= now { Err(Denied::TokenExpired) } else { Ok(breadth) }
+    }
+
     /// Whether there is a secret to verify with.
     pub(super) fn is_empty(&self) -> bool {
         self.secrets.is_empty()

@@ -2,6 +2,7 @@
 
 mod access;
 mod events;
+mod in_force;
 mod load;
 mod telemetry;
 mod value;
@@ -18,6 +19,7 @@ use crate::auth::addresses::Networks;
 
 pub use access::{Auth, Expiry, Hooks, Jwt, OnFailure, Play, PublishKey};
 pub use events::{Events, Mqtt, Webhook};
+pub use in_force::InForce;
 pub use load::{Error, Loader};
 pub use telemetry::{Ratio, Telemetry};
 pub use value::{

@@ -112,7 +112,7 @@ pub struct Ring {
     ts: Mutex<ts::Lane>,
     /// Bytes of forms made and not yet gone.
     made: Arc<AtomicU64>,
-    bytes_max: u64,
+    bytes_max: AtomicU64,
     viewers: [AtomicU32; 5],
     skips: AtomicU64,
     dropped: AtomicU64,
@@ -161,6 +161,11 @@ struct Heard {
     is_starting: bool,
 }
 
+/// What of a stream's bytes its ring may have.
+fn share(stream_bytes_max: u64) -> u64 {
+    RING_BYTES_MAX.min(stream_bytes_max / RING_SHARE_OF_BUDGET)
+}
+
 impl Ring {
     /// A ring of a stream that may hold so many bytes in all.
     pub fn new(stream_bytes_max: u64) -> Arc<Ring> {
@@ -180,11 +185,16 @@ impl Ring {
             }),
             ts: Mutex::default(),
             made: Arc::default(),
-            bytes_max: RING_BYTES_MAX.min(stream_bytes_max / RING_SHARE_OF_BUDGET),
+            bytes_max: AtomicU64::new(share(stream_bytes_max)),
             viewers: Default::default(),
             skips: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         })
+    }
+
+    /// The stream may hold so many bytes in all from now on.
+    pub fn set_stream_bytes_max(&self, stream_bytes_max: u64) {
+        self.bytes_max.store(share(stream_bytes_max), Ordering::Relaxed);
     }
 
     /// A publisher begins. After an end, a new life begins with it, whose times count from zero; else times go on, as the media
@@ -233,7 +243,7 @@ impl Ring {
                     shared.append(entry);
                 }
             }
-            shared.evict(self.bytes_max, self.made.load(Ordering::Relaxed));
+            shared.evict(self.bytes_max.load(Ordering::Relaxed), self.made.load(Ordering::Relaxed));
             std::mem::take(&mut shared.waiting)
         };
         woken.into_values().for_each(Waker::wake);

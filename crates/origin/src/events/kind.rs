@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::health::{Rule, Weight};
+use crate::reload::Differences;
 
 /// What happened. `kind` and `details` in JSON; its text is for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,12 +84,7 @@ pub enum Kind {
         times: u64,
     },
     /// The configuration was read again. Names of keys, never what they are set to.
-    ConfigReload {
-        /// What has changed and is in force.
-        at_once: Vec<String>,
-        /// What has changed and needs a restart.
-        at_restart: Vec<String>,
-    },
+    ConfigReload(Differences),
 }
 
 /// Every kind's name, for who chooses among them.
@@ -120,7 +116,7 @@ impl Kind {
             Kind::CodecChange { .. } => "codec_change",
             Kind::Health { .. } => "health",
             Kind::LimitReached { .. } => "limit_reached",
-            Kind::ConfigReload { .. } => "config_reload",
+            Kind::ConfigReload(_) => "config_reload",
         }
     }
 
@@ -164,15 +160,7 @@ impl fmt::Display for Kind {
             Kind::Health { is_found: true, finding, .. } => f.write_str(finding),
             Kind::Health { finding, .. } => write!(f, "no longer: {finding}"),
             Kind::LimitReached { limit, times } => write!(f, "{limit} was reached, {times} times"),
-            Kind::ConfigReload { at_once, at_restart } if at_restart.is_empty() => {
-                write!(f, "the configuration was read again; in force: {}", at_once.join(", "))
-            }
-            Kind::ConfigReload { at_once, at_restart } => write!(
-                f,
-                "the configuration was read again; in force: {}; after a restart: {}",
-                at_once.join(", "),
-                at_restart.join(", ")
-            ),
+            Kind::ConfigReload(differences) => differences.fmt(f),
         }
     }
 }

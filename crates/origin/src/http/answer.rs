@@ -1,6 +1,7 @@
 //! From a request to its answer: method, resource, preconditions, range. Each resource's own rules live beside it.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -144,7 +145,7 @@ pub(super) async fn answer(context: &Context, holder: &Holder<'_>, asked: &Asked
     if let Err(refusal) = permission::permit(context, holder, &asked.path, asked.shown.as_deref()).await {
         return *refusal;
     }
-    let mut reply = match target(context, asked) {
+    let mut reply = match target(context, holder.address, asked) {
         Target::Document(stream, document) => {
             let clock_url = asked.clock_url.as_deref();
             playlist::document(holder, &stream, document, asked.directives, clock_url, asked.gzip).await
@@ -199,12 +200,18 @@ enum Target {
     Here(Box<Reply>),
 }
 
-fn target(context: &Context, asked: &Asked) -> Target {
-    let reply = match (route::resource(&asked.path), &context.page) {
+fn target(context: &Context, address: IpAddr, asked: &Asked) -> Target {
+    let reply = match (route::resource(&asked.path), context.page()) {
         (Ok(Resource::Page | Resource::Embed(_)), Some(page)) => page.reply(asked.gzip),
         (Ok(Resource::Asset(name)), Some(_)) => page::asset(name, asked.gzip),
-        (Ok(Resource::Live), Some(_)) => live::list(context),
-        (Ok(Resource::LiveEvents), Some(_)) => feed::events(&context.feed),
+        (Ok(resource @ (Resource::Live | Resource::LiveEvents)), Some(_)) => {
+            let shown = asked.shown.as_deref();
+            match permission::listing(context, address, shown) {
+                Err(refusal) => *refusal,
+                Ok(listing) if resource == Resource::Live => live::list(context, &listing),
+                Ok(_) => feed::events(context, address, shown.map(permission::Shown::token)),
+            }
+        }
         (Ok(Resource::Time), _) => time(),
         (Ok(Resource::Document(at, document)), _) => match stream(context, &at, document.into()) {
             Some(stream) => return Target::Document(stream, document),
@@ -309,9 +316,10 @@ impl From<Rendition> for Output {
     }
 }
 
-/// The stream, when it exists and its app has the output switched on.
+/// The stream, when it exists and has the output.
 fn stream(context: &Context, at: &StreamPath<'_>, output: Output) -> Option<Arc<Stream>> {
-    let outputs = context.config.outputs_for(at.app);
+    let stream = context.registry.stream(at.app, at.stream)?;
+    let outputs = stream.outputs();
     let is_on = match output {
         Output::Hls => outputs.hls,
         Output::Llhls => outputs.llhls,
@@ -321,10 +329,7 @@ fn stream(context: &Context, at: &StreamPath<'_>, output: Output) -> Option<Arc<
         Output::Ts => outputs.ts,
         Output::Mp4 => outputs.mp4,
     };
-    if !is_on {
-        return None;
-    }
-    context.registry.stream(at.app, at.stream)
+    is_on.then_some(stream)
 }
 
 /// The wall clock as ISO 8601 with milliseconds, for `urn:mpeg:dash:utc:http-iso:2014`.
@@ -341,7 +346,8 @@ fn time() -> Reply {
 /// Where this server's clock is for whoever asked: the configured address, else the host that the request names. A page that came by
 /// https may not ask for anything by http.
 fn clock_url(context: &Context, request: &Request<Incoming>, is_secure: bool) -> Option<String> {
-    let configured = context.config.http.public_url.trim_end_matches('/');
+    let config = context.config.now();
+    let configured = config.http.public_url.trim_end_matches('/');
     if !configured.is_empty() {
         return Some(format!("{configured}/time"));
     }

@@ -7,19 +7,19 @@ use serde::Serialize;
 
 use super::Context;
 use super::response::{NO_STORE, Reply};
-use crate::config::{Config, Outputs};
+use crate::auth::Listing;
+use crate::config::Outputs;
 use crate::health::Health;
 use crate::published::Published;
 use crate::registry::{Stream, state_text};
 
-/// The list as it is now.
-pub(super) fn list(context: &Context) -> Reply {
-    let streams: Vec<_> =
-        context.registry.streams().into_iter().map(|stream| (stream.current(), stream)).collect();
-    let list: Vec<_> = streams
-        .iter()
-        .filter_map(|(published, stream)| LiveStream::of(&context.config, stream, published))
-        .collect();
+/// The list as it is now, as far as `listing` goes.
+pub(super) fn list(context: &Context, listing: &Listing) -> Reply {
+    let mut streams = context.registry.streams();
+    streams.retain(|stream| listing.names(stream.app(), stream.name()));
+    let streams: Vec<_> = streams.into_iter().map(|stream| (stream.current(), stream)).collect();
+    let list: Vec<_> =
+        streams.iter().filter_map(|(published, stream)| LiveStream::of(stream, published)).collect();
     match serde_json::to_vec(&list) {
         Ok(json) => {
             let json_type = HeaderValue::from_static("application/json");
@@ -50,7 +50,7 @@ pub(super) struct LiveStream<'a> {
     health: Option<Health>,
 }
 
-/// Where a stream's outputs are, below this origin; those that its app has switched off are left out.
+/// Where a stream's outputs are, below this origin; those that it has not are left out.
 #[derive(Debug, Default, Serialize)]
 struct Addresses {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,14 +95,9 @@ impl Addresses {
 
 impl<'a> LiveStream<'a> {
     /// `None` for a stream that has no output.
-    pub(super) fn of(
-        config: &Config,
-        stream: &'a Stream,
-        published: &'a Published,
-    ) -> Option<LiveStream<'a>> {
+    pub(super) fn of(stream: &'a Stream, published: &'a Published) -> Option<LiveStream<'a>> {
         let snapshot = &published.snapshot;
-        let switched_on = config.outputs_for(stream.app());
-        let outputs = Addresses::new(switched_on, stream.app(), stream.name(), snapshot.is_irregular());
+        let outputs = Addresses::new(stream.outputs(), stream.app(), stream.name(), snapshot.is_irregular());
         let url = outputs.first()?.clone();
         let (video, audio) = (snapshot.tracks.video.as_deref(), snapshot.tracks.audio.as_deref());
         let codecs = video.map(|v| &v.codec_string).into_iter().chain(audio.map(|a| &a.codec_string));

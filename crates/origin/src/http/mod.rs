@@ -47,7 +47,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::admission::{Admission, Admitted};
 use crate::auth::Authorizer;
-use crate::config::{self, Config};
+use crate::config::{self, InForce};
 use crate::listen::{Accepted, Listeners};
 use crate::metrics::RequestKind;
 use crate::proxied;
@@ -71,14 +71,12 @@ const PING: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Context {
     registry: Arc<Registry>,
-    config: Arc<Config>,
-    /// The page; with it come its files and its list. `None` when switched off.
-    page: Option<page::Page>,
+    config: InForce,
+    page: page::Page,
     /// The list for those who follow it.
     feed: Arc<feed::Feed>,
     /// Who may play; `None`: everybody.
     authorizer: Option<Arc<Authorizer>>,
-    limits: Limits,
     connections: Arc<Admission>,
     holds: Arc<Admission>,
     counts: Counts,
@@ -122,26 +120,19 @@ pub struct Status {
 
 impl Context {
     /// For the streams of `registry`, by the limits, deadlines and outputs of `config`.
-    pub fn new(registry: Arc<Registry>, config: Arc<Config>) -> Context {
-        let http = &config.http;
-        let deadlines = Deadlines {
-            first_byte: http.first_byte_timeout,
-            header: http.header_timeout,
-            idle: http.idle_timeout,
-            write_stall: http.write_stall_timeout,
-            response: http.response_timeout,
-            ping: PING,
-        };
+    pub fn new(registry: Arc<Registry>, config: impl Into<InForce>) -> Context {
+        let config = config.into();
+        let now = config.now();
+        let http = &now.http;
         Context {
-            page: http.page.then(|| page::Page::new(config.rtmp.listen.port())),
-            limits: Limits { deadlines, streams_max: http.max_streams_per_connection },
+            page: page::Page::new(now.rtmp.listen.port()),
             connections: Admission::new(http.max_connections, http.max_connections_per_address),
             holds: Admission::new(http.max_held_requests, http.max_held_requests_per_address),
             counts: Counts::default(),
             telemetry: Telemetry::default(),
             drained: watch::Sender::new(false),
             authorizer: None,
-            feed: feed::Feed::new(Arc::clone(&registry), Arc::clone(&config)),
+            feed: feed::Feed::new(Arc::clone(&registry), config.clone()),
             registry,
             config,
         }
@@ -159,6 +150,11 @@ impl Context {
     pub fn with_telemetry(mut self, telemetry: Telemetry) -> Context {
         self.telemetry = telemetry;
         self
+    }
+
+    /// The page, its files and its list, unless they are switched off.
+    fn page(&self) -> Option<&page::Page> {
+        self.config.now().http.page.then_some(&self.page)
     }
 
     /// By the limits of another configuration from now on.
@@ -223,7 +219,7 @@ pub async fn serve(listeners: impl Into<Listeners>, context: Arc<Context>, shutd
     }
     drop(listeners);
     let all_gone = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(context.config.http.drain_timeout, all_gone).await.is_err() {
+    if tokio::time::timeout(context.config.now().http.drain_timeout, all_gone).await.is_err() {
         tracing::info!(
             connections = connections.len(),
             "connections cut off at the end of http.drain_timeout"
@@ -259,6 +255,21 @@ fn admit(
     connections.spawn(converse(Arc::clone(context), accepted, admitted, shutdown.clone()));
 }
 
+impl Limits {
+    /// What a connection begins with, and keeps.
+    fn of(http: &config::Http) -> Limits {
+        let deadlines = Deadlines {
+            first_byte: http.first_byte_timeout,
+            header: http.header_timeout,
+            idle: http.idle_timeout,
+            write_stall: http.write_stall_timeout,
+            response: http.response_timeout,
+            ping: PING,
+        };
+        Limits { deadlines, streams_max: http.max_streams_per_connection }
+    }
+}
+
 /// One connection's task.
 async fn converse(
     context: Arc<Context>,
@@ -266,7 +277,8 @@ async fn converse(
     admitted: Admitted,
     shutdown: watch::Receiver<bool>,
 ) {
-    let limit = context.limits.deadlines.first_byte;
+    let limits = Limits::of(&context.config.now().http);
+    let limit = limits.deadlines.first_byte;
     let mut down = shutdown.clone();
     let introduced = tokio::select! {
         // Who is known at once is served, whatever the time.
@@ -284,7 +296,7 @@ async fn converse(
     });
     let answer = |request, carrier| Arc::clone(&client).answer(request, carrier);
     let cut_off = |end| count(&context, peer, &end);
-    let end = connection::serve(stream, tls.as_ref(), &context.limits, shutdown, answer, cut_off).await;
+    let end = connection::serve(stream, tls.as_ref(), &limits, shutdown, answer, cut_off).await;
     drop(admitted);
     count(&context, peer, &end);
 }
@@ -318,7 +330,9 @@ impl Client {
         let path = asked.as_ref().ok().map(|asked| asked.path.as_str());
         let told = access::Told::of(&request, path);
         tracing::trace!(address = %self.address, method = %request.method(), path = path.unwrap_or(""), "asked");
-        let trusted = &self.context.config.http.forwarded_for_from;
+        let http = &self.context.config.now().http;
+        let hold_timeout = http.hold_timeout;
+        let trusted = &http.forwarded_for_from;
         let address = proxied::client(self.address, request.headers(), trusted);
         let mut span = trace::asked(&self.context.telemetry, &request, || trusted.contain(self.address));
         if span.is_recording() {
@@ -334,7 +348,7 @@ impl Client {
                         events: self.context.registry.events(),
                         address,
                         shutdown: &self.shutdown,
-                        hold_timeout: self.context.config.http.hold_timeout,
+                        hold_timeout,
                         span: &span,
                     };
                     let reply = answer::answer(&self.context, &holder, &asked).await;

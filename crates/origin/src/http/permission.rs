@@ -4,6 +4,7 @@
 //! URLs. A document that is asked for with `?token=TOKEN` is answered with that address, for players keep no query.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -13,7 +14,7 @@ use super::Context;
 use super::hold::Holder;
 use super::response::{NO_STORE, Reply};
 use super::route;
-use crate::auth::{self, Denied};
+use crate::auth::{self, Denied, Listing};
 use crate::published::Document;
 
 /// Longest token that is put in front of a path: with the names behind it, it stays below the longest path.
@@ -31,6 +32,13 @@ enum Place {
     Path,
     Query,
     Header,
+}
+
+impl Shown {
+    /// The token itself.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
 }
 
 impl fmt::Debug for Shown {
@@ -102,9 +110,19 @@ pub(super) async fn permit(
     let Some(authorizer) = &context.authorizer else { return Ok(()) };
     let resource = route::resource(path);
     let Some(at) = resource.as_ref().ok().and_then(route::Resource::stream) else { return Ok(()) };
-    let token = shown.map(|shown| &*shown.token);
+    let token = shown.map(Shown::token);
     let permitted = authorizer.play(holder.address, at.app, at.stream, token, &holder.span.parent()).await;
     permitted.map_err(|denied| Box::new(refusal(denied)))
+}
+
+/// Which streams' names whoever asks may be told, or why none.
+pub(super) fn listing(
+    context: &Context,
+    address: IpAddr,
+    shown: Option<&Shown>,
+) -> Result<Listing, Box<Reply>> {
+    let Some(authorizer) = &context.authorizer else { return Ok(Listing::EVERYTHING) };
+    authorizer.listing(address, shown.map(Shown::token)).map_err(|denied| Box::new(refusal(denied)))
 }
 
 /// Not cached: it depends on more than the URL, on the time at least.

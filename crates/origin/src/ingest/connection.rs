@@ -19,10 +19,10 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tracing::Instrument;
 
-use super::Context;
 use super::play::Playing;
 use super::rate::Rate;
 use super::trace::{self, Beginning};
+use super::{Context, Terms};
 use crate::auth::hooks::Published;
 use crate::auth::{Denied, Shown};
 use crate::config::size_text;
@@ -78,7 +78,12 @@ pub(super) enum Ended {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(accepted: Accepted, context: &Context, shutdown: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    accepted: Accepted,
+    context: &Context,
+    terms: Terms,
+    shutdown: watch::Receiver<bool>,
+) {
     let Accepted { stream, peer, tls, is_proxied } = accepted;
     let span =
         tracing::info_span!("rtmp", %peer, app = tracing::field::Empty, stream = tracing::field::Empty);
@@ -95,17 +100,20 @@ pub(super) async fn serve(accepted: Accepted, context: &Context, shutdown: watch
         let is_secure = tls.is_some();
         let socket = match tls {
             None => Transport::Plain(stream),
-            Some(acceptor) => match shake_hands(stream, &acceptor, context, shutdown.clone()).await {
-                Ok(socket) => socket,
-                Err(error) => {
-                    tracing::debug!(%error, "no TLS handshake");
-                    return;
+            Some(acceptor) => {
+                match shake_hands(stream, &acceptor, terms.limits.handshake_timeout, shutdown.clone()).await {
+                    Ok(socket) => socket,
+                    Err(error) => {
+                        tracing::debug!(%error, "no TLS handshake");
+                        return;
+                    }
                 }
-            },
+            }
         };
         let mut connection = Connection {
-            rtmp: ServerConnection::new(context.limits.clone(), random, context.clocks.now()),
-            rate: Rate::new(context.max_bitrate, context.clocks.now()),
+            rtmp: ServerConnection::new(terms.limits, random, context.clocks.now()),
+            rate: Rate::new(terms.max_bitrate, context.clocks.now()),
+            pace: terms.pace,
             socket,
             peer,
             is_direct: !is_proxied,
@@ -128,13 +136,13 @@ pub(super) async fn serve(accepted: Accepted, context: &Context, shutdown: watch
 async fn shake_hands(
     stream: TcpStream,
     acceptor: &TlsAcceptor,
-    context: &Context,
+    limit: Duration,
     mut shutdown: watch::Receiver<bool>,
 ) -> io::Result<Transport> {
     // In a place of its own: a handshake's state is large, and soon gone.
     let handshake = Box::pin(Transport::handshake(stream, acceptor));
     tokio::select! {
-        done = tokio::time::timeout(context.limits.handshake_timeout, handshake) => {
+        done = tokio::time::timeout(limit, handshake) => {
             done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         }
         _ = shutdown.wait_for(|down| *down) => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -156,6 +164,8 @@ pub(super) struct Publication {
 pub(super) struct Connection<'a> {
     pub(super) rtmp: ServerConnection,
     pub(super) rate: Rate,
+    /// A publisher faster than real time is slowed down to it.
+    pace: bool,
     pub(super) socket: Transport,
     pub(super) peer: SocketAddr,
     /// Nobody stands between us, so that its address is its own.
@@ -232,7 +242,7 @@ impl Connection<'_> {
     pub(super) fn pause(&self) -> Option<Duration> {
         let now = self.context.clocks.now();
         let is_ahead = |publication: &Publication| publication.seated.ahead(now) > AHEAD_MAX;
-        let is_ahead = self.context.pace && self.publication.as_ref().is_some_and(is_ahead);
+        let is_ahead = self.pace && self.publication.as_ref().is_some_and(is_ahead);
         (is_ahead || self.rate.is_exceeded(now)).then_some(PACE_PAUSE)
     }
 

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::admission::Admission;
 use crate::auth::Authorizer;
 use crate::clock::Clocks;
-use crate::config::{self, Config};
+use crate::config::{self, Config, InForce};
 use crate::listen::Listeners;
 use crate::registry::Registry;
 use crate::telemetry::Telemetry;
@@ -35,11 +35,7 @@ pub struct Context {
     registry: Arc<Registry>,
     authorizer: Arc<Authorizer>,
     clocks: Clocks,
-    limits: Limits,
-    pace: bool,
-    max_bitrate: u64,
-    /// Which apps may be played from.
-    config: Arc<Config>,
+    config: InForce,
     admission: Arc<Admission>,
     telemetry: Telemetry,
 }
@@ -48,10 +44,41 @@ impl Context {
     /// For the streams of `registry`, by the limits and keys of `config`.
     pub fn new(
         registry: Arc<Registry>,
-        config: Arc<Config>,
+        config: impl Into<InForce>,
         authorizer: Arc<Authorizer>,
         clocks: Clocks,
     ) -> Context {
+        let config = config.into();
+        let rtmp = &config.now().rtmp;
+        let admission = Admission::new(rtmp.max_connections, rtmp.max_connections_per_address);
+        let telemetry = Telemetry::default();
+        Context { registry, authorizer, clocks, config, admission, telemetry }
+    }
+
+    /// Recording what is published.
+    #[must_use]
+    pub fn with_telemetry(mut self, telemetry: Telemetry) -> Context {
+        self.telemetry = telemetry;
+        self
+    }
+
+    /// By the limits of another configuration from now on.
+    pub fn limit(&self, rtmp: &config::Rtmp) {
+        self.admission.limit(rtmp.max_connections, rtmp.max_connections_per_address);
+    }
+}
+
+/// What a connection begins with, and keeps.
+struct Terms {
+    limits: Limits,
+    /// A publisher faster than real time is slowed down to it.
+    pace: bool,
+    /// Bits per second; 0 for no limit.
+    max_bitrate: u64,
+}
+
+impl Terms {
+    fn of(config: &Config) -> Terms {
         let limits = Limits {
             handshake_timeout: config.rtmp.handshake_timeout,
             connect_timeout: config.rtmp.handshake_timeout,
@@ -61,24 +88,7 @@ impl Context {
             silence_timeout: config.rtmp.idle_timeout,
             ..Limits::default()
         };
-        let admission = Admission::new(config.rtmp.max_connections, config.rtmp.max_connections_per_address);
-        let (pace, max_bitrate) = (config.publish.pace, config.rtmp.max_bitrate);
-        let telemetry = Telemetry::default();
-        Context { registry, authorizer, clocks, limits, pace, max_bitrate, config, admission, telemetry }
-    }
-
-    /// Recording what is published.
-    #[must_use]
-    pub fn with_telemetry(mut self, telemetry: Telemetry) -> Context {
-        self.telemetry = telemetry;
-        self
-    }
-}
-
-impl Context {
-    /// By the limits of another configuration from now on.
-    pub fn limit(&self, rtmp: &config::Rtmp) {
-        self.admission.limit(rtmp.max_connections, rtmp.max_connections_per_address);
+        Terms { limits, pace: config.publish.pace, max_bitrate: config.rtmp.max_bitrate }
     }
 }
 
@@ -112,9 +122,10 @@ pub async fn serve(
         };
         let (context, shutdown) = (Arc::clone(&context), shutdown.clone());
         connections.spawn(async move {
-            let limit = context.limits.handshake_timeout;
+            let terms = Terms::of(&context.config.now());
+            let limit = terms.limits.handshake_timeout;
             let Some(admitted) = accepted.introduced(admitted, limit).await else { return };
-            connection::serve(accepted, &context, shutdown).await;
+            connection::serve(accepted, &context, terms, shutdown).await;
             drop(admitted);
         });
     }

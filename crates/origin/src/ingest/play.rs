@@ -57,12 +57,6 @@ impl Connection<'_> {
         if self.publication.is_some() || self.playing.is_some() {
             return refuse(PlayError::Failed, "this connection publishes or plays already");
         }
-        if !self.context.config.outputs_for(&target.app).rtmp {
-            return refuse(
-                PlayError::Failed,
-                "playback over RTMP is switched off; play the HLS address instead",
-            );
-        }
         let token = target.query.as_ref().and_then(|query| query.parameter("token"));
         let (authorizer, root) = (&self.context.authorizer, self.context.telemetry.root());
         let permitted =
@@ -71,6 +65,15 @@ impl Connection<'_> {
             return refuse(PlayError::Failed, &denied.to_string());
         }
         let stream = self.context.registry.stream(&target.app, &target.name);
+        let config = self.context.config.now();
+        let outputs =
+            stream.as_ref().map_or_else(|| config.outputs_for(&target.app), |stream| stream.outputs());
+        if !outputs.rtmp {
+            return refuse(
+                PlayError::Failed,
+                "playback over RTMP is switched off; play the HLS address instead",
+            );
+        }
         let Some(ring) = stream.as_ref().and_then(|stream| stream.continuous()) else {
             return refuse(PlayError::StreamNotFound, "no such stream");
         };
@@ -80,7 +83,7 @@ impl Connection<'_> {
         self.playing = Some(Playing {
             stream_id,
             viewer: ring.attach(Output::Rtmp { stream_id }),
-            joins_until: Some(Instant::now() + self.context.config.http.hold_timeout),
+            joins_until: Some(Instant::now() + config.http.hold_timeout),
             queue: VecDeque::new(),
             is_flushing: false,
         });

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_media::{AudioCodec, AudioConfig, MediaTime, Timescale, VideoCodec, VideoConfig, WallTime};
+use headwater_origin::auth::Authorizer;
 use headwater_origin::clock::Clocks;
-use headwater_origin::config::{AppOutputs, Config};
+use headwater_origin::config::{AppOutputs, Config, InForce};
 use headwater_origin::http::{self, Context};
 use headwater_origin::published::Document;
 use headwater_origin::registry::Registry;
@@ -32,6 +33,8 @@ const LISTED: u64 = 3;
 
 struct Server {
     address: std::net::SocketAddr,
+    config: InForce,
+    authorizer: Arc<Authorizer>,
     registry: Arc<Registry>,
     context: Arc<Context>,
     shutdown: watch::Sender<bool>,
@@ -42,13 +45,16 @@ async fn server(change: impl FnOnce(&mut Config)) -> Server {
     let mut config = Config::default();
     change(&mut config);
     let config = Arc::new(config);
-    let registry = Registry::new(Arc::clone(&config), Clocks::start(), None);
-    let context = Arc::new(Context::new(Arc::clone(&registry), config));
+    let authorizer = Arc::new(Authorizer::new(Arc::clone(&config), None).unwrap());
+    let config = InForce::from(config);
+    let registry = Registry::new(config.clone(), Clocks::start(), None);
+    let context = Context::new(Arc::clone(&registry), config.clone());
+    let context = Arc::new(context.with_authorizer(Arc::clone(&authorizer)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (shutdown, down) = watch::channel(false);
     let task = tokio::spawn(http::serve(listener, Arc::clone(&context), down));
-    Server { address, registry, context, shutdown, task }
+    Server { address, config, authorizer, registry, context, shutdown, task }
 }
 
 /// A server with one live stream, `live/cam`.

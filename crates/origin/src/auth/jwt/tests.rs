@@ -33,6 +33,11 @@ fn hs256(secret: &[u8], header: &Value, claims: &Value) -> String {
     format!("{text}.{}", base64url(tag.as_ref()))
 }
 
+/// By HS256.
+pub(in crate::auth) fn signed(secret: &[u8], claims: &Value) -> String {
+    hs256(secret, &json!({"alg": "HS256", "typ": "JWT"}), claims)
+}
+
 struct Rsa(RsaKeyPair);
 struct Ec(EcdsaKeyPair);
 
