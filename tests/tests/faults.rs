@@ -140,7 +140,10 @@ fn players_of_low_latency_dash_survive_it() {
     survive("faults-ll-dash", LOW_LATENCY_DASH, low_latency_scene);
 }
 
-fn survive(name: &str, open: &[Open], scene: fn(&Scratch, &[Open]) -> (Vec<Watched>, Vec<Fault>)) {
+/// Plays it to players, and tells what they did, and what happened when.
+type Play = fn(&Scratch, &[Open]) -> (Vec<Watched>, Vec<Fault>);
+
+fn survive(name: &str, open: &[Open], scene: Play) {
     let _alone = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let (players, faults) = scene(&Scratch::new(name), open);
     let failed = failures(&players, &faults);
