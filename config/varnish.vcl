@@ -1,10 +1,14 @@
 # Varnish (6.0 or later) as an edge in front of Headwater.
 #
-#   varnishd -a :80 -f /etc/headwater/varnish.vcl -s malloc,4G
+#   varnishd -a :80 -f /etc/headwater/varnish.vcl -s malloc,4G -p pipe_timeout=90
 #
 # The lines marked CHANGE are yours. `cargo xtask test caches` runs this very file between a real server and 200 players.
 #
-# Varnish gathers equal requests by itself and wakes all who wait at once, so there is little to say.
+# Varnish gathers equal requests by itself and wakes all who wait at once, so there is little to say. What is still on its way from the origin
+# it sends on to everybody as it comes: a segment of low-latency DASH is asked for once, however many watch it grow.
+#
+# Continuous outputs are piped, for as long as nothing is silent for pipe_timeout: more than publish.grace of Headwater (60 s there), in which
+# viewers stay and nothing comes.
 
 vcl 4.1;
 
@@ -19,6 +23,7 @@ backend headwater {
     # Each playlist and part that anybody waits for takes a connection. To Headwater all viewers are one address:
     # http.max_held_requests_per_address there is for the renditions that are watched here, two of each (playlist and part).
     # Varnish lets idle ones go after 60 s (backend_idle_timeout), Headwater after 75 s.
+    # Each viewer of a continuous output takes one as well.
     .max_connections = 2000;
     # Whether the origin is there.
     .probe = {
@@ -32,6 +37,12 @@ backend headwater {
 }
 
 sub vcl_recv {
+    # What has no end: continuous outputs (/live/cam.flv, .ts, .mp4; FLV over WebSocket), and what the page is told. Passed on as it
+    # comes, kept nowhere, and read no faster than the viewer reads.
+    if (req.url ~ "^((/t/[^/?]+)?/[^/?]+(/[^/?]+)?/[^/?]+\.(flv|ts|mp4)|/api/v1/live/events)(\?.*)?$") {
+        set req.url = regsub(req.url, "\?.*$", "");
+        return (pipe);
+    }
     # All of a query that makes another answer: the directives of Low-Latency HLS, in one order. Tokens, sessions and CMCD are the
     # same object for everybody, and Headwater needs to see none of them.
     if (req.url ~ "\?") {
@@ -54,6 +65,23 @@ sub vcl_recv {
     # a playlist from ten seconds ago (Varnish's own grace) lists what players have behind them.
     if (std.healthy(req.backend_hint)) {
         set req.grace = 0s;
+    }
+}
+
+sub vcl_pipe {
+    if (req.http.Upgrade) {
+        set bereq.http.Upgrade = req.http.Upgrade;
+        set bereq.http.Connection = "upgrade";
+    } else {
+        # Nothing behind this answer: a second request in the same pipe would be seen by nobody here.
+        set bereq.http.Connection = "close";
+    }
+}
+
+sub vcl_backend_fetch {
+    # The next segments of a publisher that is away are held for a minute, for players of low-latency DASH.
+    if (bereq.url ~ "\.m4s$") {
+        set bereq.first_byte_timeout = 65s;
     }
 }
 

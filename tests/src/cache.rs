@@ -79,6 +79,7 @@ impl Cache {
         let mut varnish = Command::new("varnishd");
         // -j none: it may be root or not, and changes to nobody else.
         varnish.args(["-F", "-j", "none", "-s", "malloc,64m", "-a", &format!("127.0.0.1:{port}")]);
+        varnish.args(["-p", "pipe_timeout=90"]);
         varnish.arg("-f").arg(&path).arg("-n").arg(scratch.join("varnish"));
         Cache::ready(Process::start("varnish", varnish, scratch), port)
     }
@@ -92,6 +93,11 @@ impl Cache {
             (try_fetch(&url)?.status == 200).then_some(())
         });
         Cache { process, port }
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// A path of the server, through the cache.

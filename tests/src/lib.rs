@@ -10,6 +10,7 @@
     reason = "a failing test shows what its processes printed"
 )]
 
+pub mod arriving;
 pub mod broker;
 pub mod cache;
 pub mod collector;

@@ -3,15 +3,22 @@
 #![allow(clippy::print_stdout, reason = "the table is what the docs repeat")]
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use headwater_tests::paced::Paced;
 use headwater_tests::watch::{self, Watched, now_ms};
-use headwater_tests::{Headwater, Scratch, media, publish, wait_for};
+use headwater_tests::{Headwater, Process, Scratch, media, publish, wait_for};
 
 /// How long players get after each fault before they are looked at, and play on before the next one.
 const SETTLE: Duration = Duration::from_secs(14);
+
+/// The same for two players alone.
+const SETTLE_FEW: Duration = Duration::from_secs(9);
+
+/// And after a publisher was away for longer than they wait: they have to find out by themselves, and do after 10 to 20 s.
+const SETTLE_AWAY: Duration = Duration::from_secs(26);
 
 /// A publisher connects and is let in sooner, on a busy machine too.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -33,6 +40,8 @@ const CANNOT: &[(&str, &str)] = &[
     ("dash.js", "killed, back after 30 s, another coding, stamps wrap"),
     ("shaka HLS", "killed, back after 30 s, another coding, stamps wrap"),
     ("GStreamer", "the server restarts"),
+    ("dash.js ll.mpd", "the server restarts"),
+    ("shaka ll.mpd", "back at once, another coding"),
 ];
 
 /// One fault. Times are milliseconds since 1970.
@@ -47,8 +56,12 @@ struct Fault {
 /// A stream under watch.
 struct Scene {
     server: Headwater,
+    settle: Duration,
     faults: Vec<Fault>,
 }
+
+/// The scenes of this program, one after the other: their players need both cores.
+static STAGE: Mutex<()> = Mutex::new(());
 
 impl Scene {
     fn sessions(&self) -> u64 {
@@ -65,9 +78,13 @@ impl Scene {
 
     /// Media flows again from now on: notes when, and gives players their time.
     fn recover(&mut self, name: &'static str) {
+        self.recover_within(name, self.settle);
+    }
+
+    fn recover_within(&mut self, name: &'static str, settle: Duration) {
         let flowing = now_ms();
         // What is tested is what players have done after this time.
-        std::thread::sleep(SETTLE);
+        std::thread::sleep(settle);
         self.faults.push(Fault { name, flowing, until: now_ms() });
     }
 }
@@ -107,23 +124,37 @@ const PLAYERS: &[Open] = &[
     ("ffmpeg CMAF", "ffmpeg", "llhls.m3u8"),
 ];
 
+/// Players of low-latency DASH, for whom other things are hard: they ask by the clock, for what is made at that moment.
+const LOW_LATENCY_DASH: &[Open] =
+    &[("dash.js ll.mpd", "dash.js", "ll.mpd"), ("shaka ll.mpd", "shaka", "ll.mpd")];
+
 /// Eleven players at once are the fastest way to an answer, and more than two cores decode without one of them standing still at times:
 /// who failed in that company is judged by how it does without it.
 #[test]
 fn players_survive_what_a_publisher_does() {
-    let (players, faults) = scene(&Scratch::new("faults"), PLAYERS);
+    survive("faults", PLAYERS, scene);
+}
+
+#[test]
+fn players_of_low_latency_dash_survive_it() {
+    survive("faults-ll-dash", LOW_LATENCY_DASH, low_latency_scene);
+}
+
+/// Plays it to players, and tells what they did, and what happened when.
+type Play = fn(&Scratch, &[Open]) -> (Vec<Watched>, Vec<Fault>);
+
+fn survive(name: &str, open: &[Open], scene: Play) {
+    let _alone = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (players, faults) = scene(&Scratch::new(name), open);
     let failed = failures(&players, &faults);
     if failed.is_empty() {
         return;
     }
     failed.iter().for_each(|(_, failure)| println!("{failure}"));
-    let again: Vec<Open> = PLAYERS
-        .iter()
-        .filter(|(name, ..)| failed.iter().any(|(player, _)| player == name))
-        .copied()
-        .collect();
+    let again: Vec<Open> =
+        open.iter().filter(|(name, ..)| failed.iter().any(|(player, _)| player == name)).copied().collect();
     println!("once more, without the others: {again:?}");
-    let (players, faults) = scene(&Scratch::new("faults-again"), &again);
+    let (players, faults) = scene(&Scratch::new(&format!("{name}-again")), &again);
     let failed: Vec<String> = failures(&players, &faults).into_iter().map(|(_, failure)| failure).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
@@ -131,31 +162,8 @@ fn players_survive_what_a_publisher_does() {
 /// Everything that can happen to a stream, while `open` play it: what they did, and what happened when.
 fn scene(scratch: &Scratch, open: &[Open]) -> (Vec<Watched>, Vec<Fault>) {
     let (small, changed) = (small(scratch), changed(scratch));
-    let state = scratch.join("state");
-    let server = Headwater::start_with(scratch, &format!("state_dir = {:?}", state.to_string_lossy()));
-    let mut scene = Scene { server, faults: Vec::new() };
+    let (mut scene, mut publisher, watching) = begun(scratch, open, &small, SETTLE);
     let url = scene.server.publish_url("cam");
-    let mut publisher = publish::ffmpeg(scratch, "publisher", &small, 9, &url);
-    wait_for("three segments", Duration::from_secs(30), || {
-        let playlist =
-            headwater_tests::server::fetch(&scene.server.http_url("/live/cam/video/media.m3u8")).text();
-        (playlist.matches("#EXTINF").count() >= 3).then_some(())
-    });
-
-    let mut browsers = Vec::new();
-    let mut others = Vec::new();
-    for (name, player, file) in open {
-        let place = scene.server.http_url(&format!("/live/cam/{file}"));
-        match *player {
-            "vlc" => others.push(watch::vlc(scratch, name, &place)),
-            "gstreamer" => others.push(watch::gstreamer(scratch, name, &place)),
-            "ffmpeg" => others.push(watch::ffmpeg(scratch, name, &place)),
-            mode => browsers.push((*name, mode, place)),
-        }
-    }
-    let browsers = (!browsers.is_empty()).then(|| watch::browsers(scratch, &browsers));
-    // Not a fault: everything must play before one means something.
-    scene.recover("start");
 
     publisher.kill();
     std::thread::sleep(Duration::from_secs(3));
@@ -183,20 +191,96 @@ fn scene(scratch: &Scratch, open: &[Open]) -> (Vec<Watched>, Vec<Fault>) {
     scene.recover("stamps an hour back");
 
     drop(paced);
-    let Scene { server, .. } = &mut scene;
-    server.restart(scratch);
-    let mut publisher = publish::ffmpeg(scratch, "after-restart", &small, 9, &url);
-    wait_for("the session", CONNECT, || (!server.streams()[0].is_null()).then_some(()));
-    scene.recover("the server restarts");
+    let publisher = restarted(scratch, &mut scene, None, &small);
+    let _publisher = crashed(scratch, &mut scene, publisher, &small);
+    ended(scratch, scene, watching)
+}
 
+/// What happens to streams as a rule, while players of low-latency DASH play one.
+fn low_latency_scene(scratch: &Scratch, open: &[Open]) -> (Vec<Watched>, Vec<Fault>) {
+    let (small, changed) = (small(scratch), changed(scratch));
+    let (mut scene, mut publisher, watching) = begun(scratch, open, &small, SETTLE_FEW);
+    let url = scene.server.publish_url("cam");
+    for (name, away, settle) in
+        [("killed, back after 5 s", 5, SETTLE_FEW), ("killed, back after 20 s", 20, SETTLE_AWAY)]
+    {
+        publisher.kill();
+        std::thread::sleep(Duration::from_secs(away));
+        publisher = scene.publisher(|| publish::ffmpeg(scratch, &format!("after-{away}-s"), &small, 9, &url));
+        scene.recover_within(name, settle);
+    }
+    let second = scene.publisher(|| publish::ffmpeg(scratch, "second", &small, 9, &url));
+    scene.recover("taken over");
+    publisher.wait(CONNECT);
+    let mut publisher = restarted(scratch, &mut scene, Some(second), &small);
+    publisher.kill();
+    let publisher = scene.publisher(|| publish::ffmpeg(scratch, "changed", &changed, 9, &url));
+    scene.recover("back at once, another coding");
+    let _publisher = crashed(scratch, &mut scene, publisher, &changed);
+    ended(scratch, scene, watching)
+}
+
+/// The players that are open.
+struct Watching {
+    browsers: Option<watch::Browsers>,
+    others: Vec<watch::Player>,
+}
+
+/// A server, a publisher of `clip`, and `open` players that have had the time to begin.
+fn begun(scratch: &Scratch, open: &[Open], clip: &Path, settle: Duration) -> (Scene, Process, Watching) {
+    let state = scratch.join("state");
+    let server = Headwater::start_with(scratch, &format!("state_dir = {:?}", state.to_string_lossy()));
+    let mut scene = Scene { server, settle, faults: Vec::new() };
+    let url = scene.server.publish_url("cam");
+    let publisher = publish::ffmpeg(scratch, "publisher", clip, 9, &url);
+    wait_for("three segments", Duration::from_secs(30), || {
+        let playlist =
+            headwater_tests::server::fetch(&scene.server.http_url("/live/cam/video/media.m3u8")).text();
+        (playlist.matches("#EXTINF").count() >= 3).then_some(())
+    });
+    let mut browsers = Vec::new();
+    let mut others = Vec::new();
+    for (name, player, file) in open {
+        let place = scene.server.http_url(&format!("/live/cam/{file}"));
+        match *player {
+            "vlc" => others.push(watch::vlc(scratch, name, &place)),
+            "gstreamer" => others.push(watch::gstreamer(scratch, name, &place)),
+            "ffmpeg" => others.push(watch::ffmpeg(scratch, name, &place)),
+            mode => browsers.push((*name, mode, place)),
+        }
+    }
+    let browsers = (!browsers.is_empty()).then(|| watch::browsers(scratch, &browsers));
+    // Not a fault: everything must play before one means something.
+    scene.recover("start");
+    (scene, publisher, Watching { browsers, others })
+}
+
+/// The server restarts under `publisher`, if there is one, which ends by that. Returns the next one.
+fn restarted(scratch: &Scratch, scene: &mut Scene, publisher: Option<Process>, clip: &Path) -> Process {
+    scene.server.restart(scratch);
+    if let Some(mut publisher) = publisher {
+        publisher.wait(CONNECT);
+    }
+    let publisher = publish::ffmpeg(scratch, "after-restart", clip, 9, &scene.server.publish_url("cam"));
+    wait_for("the session", CONNECT, || (!scene.server.streams()[0].is_null()).then_some(()));
+    scene.recover("the server restarts");
+    publisher
+}
+
+/// The same for a crash.
+fn crashed(scratch: &Scratch, scene: &mut Scene, mut publisher: Process, clip: &Path) -> Process {
     scene.server.crash(scratch);
     publisher.wait(CONNECT);
-    let _publisher = publish::ffmpeg(scratch, "after-crash", &small, 9, &url);
+    let publisher = publish::ffmpeg(scratch, "after-crash", clip, 9, &scene.server.publish_url("cam"));
     wait_for("the session", CONNECT, || (!scene.server.streams()[0].is_null()).then_some(()));
     scene.recover("the server crashes");
+    publisher
+}
 
-    let mut players: Vec<Watched> = browsers.map(watch::Browsers::end).unwrap_or_default();
-    players.extend(others.into_iter().map(watch::Player::end));
+/// What everybody did.
+fn ended(scratch: &Scratch, scene: Scene, watching: Watching) -> (Vec<Watched>, Vec<Fault>) {
+    let mut players: Vec<Watched> = watching.browsers.map(watch::Browsers::end).unwrap_or_default();
+    players.extend(watching.others.into_iter().map(watch::Player::end));
     let table = table(&players, &scene.faults);
     println!("{table}");
     std::fs::write(scratch.join("recovery.md"), &table).expect("a table in the test's folder");

@@ -50,8 +50,18 @@ fn nothing_is_wrong_with_what_the_server_publishes() {
     });
     for (name, contents) in [
         ("index.m3u8", &["multivariant playlist of 1 media playlist", "live, target duration"][..]),
-        ("llhls.m3u8", &["multivariant playlist of 2", "live avc1.64001f 854x480", "live mp4a.40.2"]),
         ("manifest.mpd", &["live MPD of 1 Period", "video avc1.64001f 854x480", "audio mp4a.40.2"]),
+        // The last, for what a delta update leaves out is twelve seconds old.
+        (
+            "llhls.m3u8",
+            &[
+                "multivariant playlist of 2",
+                "live avc1.64001f 854x480",
+                "live mp4a.40.2",
+                "delta update",
+                "rendition reports compared",
+            ],
+        ),
     ] {
         let (status, report) = probe(&server.http_url(&format!("/live/cam/{name}")));
         let found = findings(&report);

@@ -38,8 +38,9 @@ pub fn hls_low_latency(data: &[u8]) {
         if step & 1 == 1 && stream.may_remove(first, view.end) {
             first += 1;
         }
-        if step & 14 == 14 && !view.ended && view.end > 0 {
-            // Nobody saw this one.
+        // Nobody saw this one. Who looks away until a segment has come and gone is told so, and rightly: the next version removes one more.
+        let is_in_time = before.as_ref().is_none_or(|(held, _)| first < held.end);
+        if step & 14 == 14 && !view.ended && view.end > 0 && is_in_time {
             continue;
         }
         view.first = first;

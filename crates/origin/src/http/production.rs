@@ -2,6 +2,10 @@
 //!
 //! Once the segment is complete, its URL answers with the same bytes and their length. Should it never be completed, the body breaks
 //! off, so that no cache keeps what looks whole.
+//!
+//! nginx, where it buffers or caches, passes the end of a chunk of HTTP/1.1 on once four bytes behind it have come
+//! (`ngx_http_parse_chunked`), and the line break behind a chunk is two: what came in more than one read was a whole part late there. So
+//! a part's last byte is a chunk of its own.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -59,14 +63,20 @@ impl Production {
         let Some((rendition, parts)) = rendition.and_then(|r| Some((r, r.parts(self.sequence)?))) else {
             return Progress::Lost;
         };
-        let more: Vec<Bytes> = parts.iter().skip(self.taken).map(|part| part.payload.clone()).collect();
+        let more = parts.get(self.taken..).unwrap_or_default();
         let is_complete = rendition.segment(self.sequence).is_some();
         match (more.is_empty(), is_complete) {
-            (false, _) => Progress::More(more),
+            (false, _) => Progress::More(more.iter().map(|part| part.payload.clone()).collect()),
             (true, true) => Progress::Complete,
             (true, false) => Progress::Nothing,
         }
     }
+}
+
+/// All but the last byte, and that.
+fn in_two(mut part: Bytes) -> [Bytes; 2] {
+    let last = part.split_off(part.len().saturating_sub(1));
+    [part, last]
 }
 
 impl LiveBody for Production {
@@ -82,7 +92,7 @@ impl LiveBody for Production {
                     match self.progress(&published.snapshot) {
                         Progress::More(parts) => {
                             self.taken += parts.len();
-                            self.pending.extend(parts);
+                            self.pending.extend(parts.into_iter().flat_map(in_two));
                             self.versions = Waiting::Here(versions);
                         }
                         Progress::Complete => return Poll::Ready(None),

@@ -8,6 +8,7 @@ use headwater_manifest::hls::check::{Checker, MediaText, SegmentText, excerpt};
 use super::alignment::{STARTS_MAX, Start};
 use super::fmp4::{Announced, Declared, Fmp4Examiner, SegmentInfo as Fmp4SegmentInfo};
 use super::http::{Answer, Fetcher, Kind, check_head, check_not_found, check_revalidation};
+use super::low_latency::Tried;
 use super::report::{Log, counted, megabytes};
 use super::ts::{SegmentInfo, TsExaminer};
 use super::url::resolve;
@@ -49,6 +50,7 @@ pub(super) struct Followed {
     content: Option<String>,
     peak_bps: u64,
     versions: u64,
+    tried: Tried,
 }
 
 impl Followed {
@@ -59,8 +61,13 @@ impl Followed {
         let content = self.content.as_ref().map(|content| format!(" {content}")).unwrap_or_default();
         let latency =
             self.latency_seconds.map(|s| format!(", live edge {s:.1} s behind")).unwrap_or_default();
+        let tried: String = [(self.tried.deltas, "delta update"), (self.tried.reports, "rendition report")]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!(", {} compared", counted(count, what)))
+            .collect();
         format!(
-            "{kind}{content}, target duration {} s, {} listed, {} and {} examined, peak {:.2} Mbit/s{latency}",
+            "{kind}{content}, target duration {} s, {} listed, {} and {} examined{tried}, peak {:.2} Mbit/s{latency}",
             media.target_duration.unwrap_or(0),
             counted(media.segments.len() as u64, "segment"),
             counted(self.versions, "version"),
@@ -107,6 +114,7 @@ pub(super) fn follow(
             content: None,
             peak_bps: 0,
             versions: 0,
+            tried: Tried::default(),
         },
     };
     follower.run(first, deadline);
@@ -206,6 +214,10 @@ impl Follower<'_> {
         }
         if let Some(removed) = removed.filter(|removed| removed.sequence < media.media_sequence) {
             self.removed(&removed, &answer.url);
+        }
+        if Instant::now() < deadline {
+            let Followed { tried, log, .. } = &mut self.followed;
+            tried.version(self.fetcher, &answer.url, &text, &media, log);
         }
         self.new_segments(&media, &answer.url, deadline);
     }

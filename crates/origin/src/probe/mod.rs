@@ -1,7 +1,7 @@
 //! `headwater probe URL`: follows any HLS or DASH URL for a while and prints what is wrong with it, and what to do about it.
 //!
 //! Playlists are held against each other by [`headwater_manifest::hls::check`], MPDs by [`headwater_manifest::dash::check`];
-//! playlists are read a second time by `m3u8-rs`. MPEG-TS segments are taken apart by `mpeg2ts`, fMP4 by `mp4-atom`; the
+//! playlists are read a second time by `m3u8-rs`; what a Low-Latency playlist offers (delta updates, rendition reports) is tried. MPEG-TS segments are taken apart by `mpeg2ts`, fMP4 by `mp4-atom`; the
 //! head of every kind of answer is held against the rules for caches and browsers. What is fetched is a stranger's:
 //! everything has a limit, and nothing of it reaches the terminal unescaped.
 // A peer's bytes never panic us.
@@ -15,6 +15,7 @@ mod fmp4;
 mod follow;
 mod hls;
 mod http;
+mod low_latency;
 mod report;
 #[cfg(test)]
 mod tests;

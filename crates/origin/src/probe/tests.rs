@@ -8,6 +8,7 @@
 mod cmaf;
 mod dash;
 mod heads;
+mod low_latency;
 mod site;
 mod times;
 
