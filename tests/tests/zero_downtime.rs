@@ -177,7 +177,7 @@ fn a_restart_under_a_hundred_streams_with_players() {
                 while !is_over.load(Ordering::Relaxed) {
                     tokio::time::sleep(LOOK).await;
                 }
-                tasks.iter().for_each(|task| task.abort());
+                tasks.iter().for_each(tokio::task::JoinHandle::abort);
             })
         })
     };

@@ -344,9 +344,9 @@ mod tests {
         let insert = "fc302f000000000000fffff014054800008f7feffe7369c02efe0052ccf500000000000a0008435545490000013562dba30a";
         let ends = "fc302f000000000000fffff00506fe746290a000190217435545494800008e7f9f0808000000002ca0a18a350200a9cc6758";
         for (section, splice, event_id, pts_time, duration) in [
-            (opportunity, Splice::Out, 0x4800_008e, 0x0_72bd_0050, Some(0x0001_a599_b0)),
-            (insert, Splice::Out, 0x4800_008f, 0x0_7369_c02e, Some(0x0052_ccf5)),
-            (ends, Splice::In, 0x4800_008e, 0x0_7462_90a0, None),
+            (opportunity, Splice::Out, 0x4800_008e, 0x72bd_0050, Some(0x01a5_99b0)),
+            (insert, Splice::Out, 0x4800_008f, 0x7369_c02e, Some(0x0052_ccf5)),
+            (ends, Splice::In, 0x4800_008e, 0x7462_90a0, None),
         ] {
             let info = SpliceInfo::parse(&bytes(section)).unwrap();
             assert_eq!((info.splice(), info.event_id()), (splice, Some(event_id)), "{section}");

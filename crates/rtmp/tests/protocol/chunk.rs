@@ -310,11 +310,11 @@ fn unknown_types_are_skipped_unstored() {
 fn a_long_message_in_one_chunk_is_a_slice_of_the_input() {
     let size = [type_0(2, 0, 4, 1), 65_536_u32.to_be_bytes().to_vec()].concat();
     for (length, is_slice) in [(4_096, false), (4_097, true)] {
-        let bytes = [size.clone(), type_0(4, 0, length, 8), vec![9; length as usize]].concat();
+        let bytes = [size.clone(), type_0(4, 0, length, 8), vec![9; length]].concat();
         let mut input = BytesMut::from(&bytes[..]);
         let place = input[16 + 12..].as_ptr();
         let message = ChunkReader::new(Limits::default()).read(&mut input).unwrap().unwrap();
-        assert_eq!(message.payload, vec![9; length as usize]);
+        assert_eq!(message.payload, vec![9; length]);
         assert_eq!(message.payload.as_ptr() == place, is_slice, "{length}");
         // Nobody holds the input's memory but for a slice: its front is used again.
         assert_eq!(input.try_reclaim(bytes.len()), !is_slice, "{length}");
