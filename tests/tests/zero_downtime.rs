@@ -51,8 +51,8 @@ const PLAYERS: &[(&str, &str, &str)] = &[
     ("ffmpeg", "ffmpeg", "index.m3u8"),
 ];
 
-/// dash.js 5.2.1 stands still at the end of what it has once the server has restarted, and says nothing; why is not known yet. It is shown
-/// and not judged.
+/// dash.js 5.2.1 stands still at the end of what it has once the server has restarted, and says nothing: the Period that it plays is in
+/// no MPD any more (ARCHITECTURE.md, "What players were seen to do"). It is shown and not judged.
 const SHOWN_ONLY: &[&str] = &["dash.js"];
 
 /// One encoder's life.
