@@ -69,7 +69,7 @@ fn mistakes_in_a_file() {
         ("listen = ", "1: not valid TOML: string values must be quoted, expected literal string".to_owned()),
         ("[log]\n[log]\n", "2: not valid TOML: duplicate key".to_owned()),
         ("[htpp]\n", "1: htpp: unknown key `htpp`, expected one of `state_dir`, `rtmp`, `http`, `tls`, `admin`, `packaging`, \
-                      `publish`, `play`, `auth`, `hooks`, `events`, `limits`, `outputs`, `apps`, `log`".to_owned()),
+                      `publish`, `play`, `auth`, `hooks`, `events`, `telemetry`, `limits`, `outputs`, `apps`, `log`".to_owned()),
         ("\n[admin]\n# where\nlisten_on = \"127.0.0.1:1\"", "4: admin.listen_on = \"127.0.0.1:1\": unknown key \
                       `listen_on`, expected `listen` or `token`".to_owned()),
         ("publish = 3", "1: publish = 3: integer `3`, expected a table".to_owned()),
