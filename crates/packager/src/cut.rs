@@ -20,8 +20,9 @@ const SHORT_BY_MS: i64 = 20;
 /// How many keyframe intervals the forecast of the next one looks back on.
 const GOPS_REMEMBERED: usize = 8;
 
-/// No segment is shorter because one was wanted, 90 kHz ticks: half a second, so that a second request soon after makes no sliver.
-const SEGMENT_MIN_TICKS: i64 = 45_000;
+/// No segment is shorter because one was wanted, 90 kHz ticks: a second, however often it is asked for. Numbers begin with the clock's seconds and
+/// must not overtake them (DESIGN 5).
+const SEGMENT_MIN_TICKS: i64 = 90_000;
 
 /// What to do before the sample at hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +192,7 @@ mod tests {
         let mut cuts = Vec::new();
         for n in 1..=20 {
             if n == 4 {
-                // Two in a row: half a second of a segment is none.
+                // Two in a row, a second apart.
                 cutter.want(second(3));
             }
             if let Decision::Cut { independent: true } = cutter.video(second(n), true, second(1)) {
@@ -201,6 +202,19 @@ mod tests {
             }
         }
         assert_eq!(cuts, [3, 4, 10, 16]);
+        // Keyframes each half a second, and one is wanted at each: no segment is shorter than a second.
+        let mut cutter = Cutter::new(6_000);
+        cutter.begin(0, true);
+        let mut cuts = Vec::new();
+        for n in 1..=8 {
+            cutter.want(n * 45_000);
+            if let Decision::Cut { .. } = cutter.video(n * 45_000, true, 45_000) {
+                cutter.end(n * 45_000);
+                cutter.begin(n * 45_000, true);
+                cuts.push(n);
+            }
+        }
+        assert_eq!(cuts, [2, 4, 6, 8]);
     }
 
     /// Runs a video stream of frames `step_ms` apart with keyframes at the given frame numbers (or every `gop` frames) and

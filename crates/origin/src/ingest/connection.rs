@@ -365,7 +365,7 @@ impl Connection<'_> {
             {
                 match seated.insert(cue, ahead) {
                     Ok(place) => {
-                        tracing::info!(message = message.name, media_time = place.media_time.ticks(), "cue");
+                        tracing::debug!(message = message.name, media_time = place.media_time.ticks(), "cue");
                     }
                     Err(refusal) => tracing::debug!(message = message.name, %refusal, "cue dropped"),
                 }
