@@ -99,6 +99,15 @@ impl Listeners {
 }
 
 impl Accepted {
+    /// The same connection, waited for by the runtime that this runs on.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn here(self) -> io::Result<Accepted> {
+        let stream = TcpStream::from_std(self.stream.into_std()?)?;
+        Ok(Accepted { stream, ..self })
+    }
+
     /// Takes its place among the connections: at once, or in all of them only until [`Accepted::introduced`] knows whose it is.
     pub(crate) fn admit(&self, admission: &Arc<Admission>) -> Option<Admitted> {
         if self.is_proxied { admission.admit_unnamed() } else { admission.admit(self.peer.ip()) }

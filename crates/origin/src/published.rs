@@ -205,6 +205,7 @@ mod tests {
                 discontinuity_sequence: 5,
                 listed: vec![segment(7, false, true), segment(8, true, true)],
                 retained: vec![segment(6, false, true)],
+                ..TsRendition::default()
             })),
         }
     }

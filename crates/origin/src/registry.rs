@@ -18,6 +18,7 @@ use headwater_media::{Cause, Event, TrackKind, WallTime};
 use headwater_packager::{
     Clock, Counters, Cue, CuePlace, CueRefusal, Memory, Numbering, Packager, Refusal, Snapshot, State,
 };
+use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
@@ -653,6 +654,13 @@ impl Stream {
         }
     }
 
+    /// Whether a player waits for the next frame or part.
+    pub fn is_awaited(&self) -> bool {
+        let held =
+            self.published.receiver_count() + self.video.receiver_count() + self.audio.receiver_count();
+        held > 0 || self.continuous.as_ref().is_some_and(|ring| ring.is_watched())
+    }
+
     /// The next version. One writer at a time calls this. Returns the version before.
     fn publish(&self, snapshot: Arc<Snapshot>) -> Arc<Published> {
         let revision = |snapshot: &Snapshot, kind| {
@@ -777,9 +785,9 @@ impl Seated {
         &self.stream
     }
 
-    /// Resolves when this publisher must leave, because a newcomer takes the name over.
-    pub async fn evicted(&self) {
-        self.evict.notified().await;
+    /// Resolves when this publisher must leave, because a newcomer takes the name over. To be asked for once: one waiter is told.
+    pub fn evicted(&self) -> OwnedNotified {
+        Arc::clone(&self.evict).notified_owned()
     }
 
     /// How this session is to end where an operator wants it gone, and no newcomer does.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -20,6 +21,9 @@ use crate::supervisor::{self, Inherited, Listener};
 use crate::telemetry::Telemetry;
 use crate::tls::Certificates;
 use crate::{Error, admin, auth, demo, http, ingest, log};
+
+/// How long tasks that outlive everything that matters may still take.
+const SHUTDOWN_MAX: Duration = Duration::from_millis(100);
 
 /// Operators' questions for a reload that wait for the one before; further ones wait for their turn to ask.
 const RELOADS_WAITING_MAX: usize = 4;
@@ -40,9 +44,11 @@ pub fn run(
         .thread_name("headwater")
         .build()
         .map_err(|error| Error::Other(format!("no runtime: {error}")))?;
-    let result = runtime.block_on(serve(config, sockets, reread, demo));
+    let publishers = ingest::threads().map_err(|error| Error::Other(format!("no runtime: {error}")))?;
+    let result = runtime.block_on(serve(config, sockets, reread, demo, publishers.handle()));
     // Everything that matters has ended; what is left (a timer of a stream's end) must not keep the process.
-    runtime.shutdown_timeout(Duration::from_millis(100));
+    publishers.shutdown_timeout(SHUTDOWN_MAX);
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
     result
 }
 
@@ -51,6 +57,7 @@ async fn serve(
     mut sockets: Inherited,
     reread: &dyn Fn() -> Result<Config, Error>,
     demo: Option<demo::Clip>,
+    publishers: &Handle,
 ) -> Result<(), Error> {
     let config = Arc::new(config);
     let clocks = Clocks::start();
@@ -77,7 +84,7 @@ async fn serve(
     registry.expect_publishers_back();
     let ingest_context =
         ingest::Context::new(Arc::clone(&registry), in_force.clone(), Arc::clone(&authorizer), clocks);
-    let ingest_context = Arc::new(ingest_context.with_telemetry(telemetry.clone()));
+    let ingest_context = Arc::new(ingest_context.with_telemetry(telemetry.clone()).on(publishers.clone()));
     let http_context = http::Context::new(Arc::clone(&registry), in_force.clone());
     let http_context =
         Arc::new(http_context.with_authorizer(Arc::clone(&authorizer)).with_telemetry(telemetry));

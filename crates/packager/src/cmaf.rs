@@ -14,14 +14,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_cmaf::{EventMessage, InitSegment};
+use headwater_cmaf::EventMessage;
 use headwater_media::{MediaTime, Sample, Timescale, TrackKind, WallTime};
 
 use crate::Clock;
 use crate::held::Departed;
 use crate::metadata::{CueRefusal, MESSAGES_BYTES_MAX};
 use crate::mpd;
-use crate::snapshot::{Bandwidth, Cadence, Cmaf, CmafRendition, CmafSegment, Period, Tracks};
+use crate::snapshot::{Bandwidth, Cadence, Cmaf, CmafRendition, CmafSegment, Period, Tracks, distinct};
 use crate::window::{Numbering, Window};
 use audio::{AudioTrack, Due};
 pub(crate) use growing::Head;
@@ -668,17 +668,9 @@ impl CmafPackaging {
             edge: track.growing.as_ref().map(growing::Growing::edge),
             revision: track.revision,
         });
-        let mut inits: Vec<Arc<InitSegment>> = Vec::new();
-        for rendition in video.iter().chain(&audio) {
-            let segments = rendition.retained.iter().chain(&rendition.listed).map(|segment| &segment.init);
-            for init in segments.chain(rendition.edge.iter().map(|edge| &edge.init)) {
-                let is_known =
-                    |known: &Arc<InitSegment>| Arc::ptr_eq(known, init) || known.name_hash == init.name_hash;
-                if !inits.iter().any(is_known) {
-                    inits.push(Arc::clone(init));
-                }
-            }
-        }
+        let inits = distinct(video.iter().chain(&audio).flat_map(|rendition| {
+            rendition.window.inits.iter().chain(rendition.edge.iter().map(|edge| &edge.init))
+        }));
         Cmaf {
             video,
             audio,

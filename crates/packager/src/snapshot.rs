@@ -64,6 +64,8 @@ pub trait Segment {
     fn independent(&self) -> bool;
     /// Bytes of media.
     fn size_bytes(&self) -> u64;
+    /// The initialization segment that it is decoded with, where its packaging has such.
+    fn init(&self) -> Option<&Arc<InitSegment>>;
 }
 
 /// One complete MPEG-TS segment. Its bytes never change under its number.
@@ -146,7 +148,7 @@ pub struct Edge {
 }
 
 macro_rules! segment {
-    ($segment:ty, $size:expr) => {
+    ($segment:ty, $size:expr, $init:expr) => {
         impl Segment for $segment {
             fn sequence(&self) -> u64 {
                 self.sequence
@@ -166,16 +168,27 @@ macro_rules! segment {
             fn size_bytes(&self) -> u64 {
                 $size(self)
             }
+            fn init(&self) -> Option<&Arc<InitSegment>> {
+                $init(self)
+            }
         }
     };
 }
 
-segment!(TsSegment, |segment: &TsSegment| segment.payload.len() as u64);
-segment!(CmafSegment, |segment: &CmafSegment| segment
-    .parts
-    .iter()
-    .map(|part| part.payload.len() as u64)
-    .sum());
+fn no_init(_: &TsSegment) -> Option<&Arc<InitSegment>> {
+    None
+}
+
+fn init_of(segment: &CmafSegment) -> Option<&Arc<InitSegment>> {
+    Some(&segment.init)
+}
+
+segment!(TsSegment, |segment: &TsSegment| segment.payload.len() as u64, no_init);
+segment!(
+    CmafSegment,
+    |segment: &CmafSegment| segment.parts.iter().map(|part| part.payload.len() as u64).sum(),
+    init_of
+);
 
 /// A rendition: what its media playlist lists, and what is kept beyond that.
 #[derive(Debug, Clone)]
@@ -188,12 +201,33 @@ pub struct Rendition<S> {
     pub listed: Vec<Arc<S>>,
     /// Oldest first, consecutive numbers up to the first listed one: delisted, still fetchable (8216bis 6.2.2).
     pub retained: Vec<Arc<S>>,
+    /// Initialization segments of both, each once.
+    pub inits: Vec<Arc<InitSegment>>,
 }
 
 impl<S> Default for Rendition<S> {
     fn default() -> Rendition<S> {
-        Rendition { target_duration: 0, discontinuity_sequence: 0, listed: Vec::new(), retained: Vec::new() }
+        Rendition {
+            target_duration: 0,
+            discontinuity_sequence: 0,
+            listed: Vec::new(),
+            retained: Vec::new(),
+            inits: Vec::new(),
+        }
     }
+}
+
+/// Each once, in the order in which they come first.
+pub(crate) fn distinct<'a>(inits: impl Iterator<Item = &'a Arc<InitSegment>>) -> Vec<Arc<InitSegment>> {
+    let mut distinct: Vec<Arc<InitSegment>> = Vec::new();
+    for init in inits {
+        let is_known =
+            |known: &Arc<InitSegment>| Arc::ptr_eq(known, init) || known.name_hash == init.name_hash;
+        if !distinct.iter().any(is_known) {
+            distinct.push(Arc::clone(init));
+        }
+    }
+    distinct
 }
 
 /// A rendition of MPEG-TS segments, all tracks in one.

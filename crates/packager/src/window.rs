@@ -7,7 +7,7 @@ use std::time::Duration;
 use headwater_media::MediaTime;
 
 use crate::held::{Alive, Departed};
-use crate::snapshot::{Rendition, Segment};
+use crate::snapshot::{Rendition, Segment, distinct};
 
 /// A playlist always lists at least this many target durations (8216bis 6.2.2).
 const TARGET_DURATIONS_LISTED_MIN: u64 = 3;
@@ -194,9 +194,12 @@ impl<S: Segment> Window<S> {
     }
 
     fn looked_at(&self, target_duration: u32) -> Rendition<S> {
+        let retained = self.retained.iter().map(|(kept, _)| kept);
+        let inits = distinct(retained.chain(&self.listed).filter_map(|kept| kept.segment.init()));
         Rendition {
             target_duration,
             discontinuity_sequence: self.discontinuity_sequence,
+            inits,
             listed: self.listed.iter().map(|kept| Arc::clone(&kept.segment)).collect(),
             retained: self.retained.iter().map(|(kept, _)| Arc::clone(&kept.segment)).collect(),
         }

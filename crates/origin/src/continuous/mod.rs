@@ -295,6 +295,11 @@ impl Ring {
         }
     }
 
+    /// Whether there are viewers.
+    pub fn is_watched(&self) -> bool {
+        self.viewers.iter().any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         lock(&self.shared)
     }

@@ -186,7 +186,7 @@ mod tests {
             target_duration: 2,
             discontinuity_sequence: 0,
             listed: (10..20).map(segment).collect(),
-            retained: Vec::new(),
+            ..Rendition::default()
         };
         let edge = edge.map(|count| Edge {
             sequence: 20,

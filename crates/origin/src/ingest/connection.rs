@@ -1,7 +1,10 @@
 //! One connection: a publisher's bytes through RTMP and FLV into the packager it holds. What a player gets is in [`super::play`].
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,10 +18,13 @@ use headwater_rtmp::{
 use opentelemetry::trace::SpanKind;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::futures::OwnedNotified;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tracing::Instrument;
 
+use super::batch::{self, Flow};
 use super::play::Playing;
 use super::rate::Rate;
 use super::trace::{self, Beginning};
@@ -53,6 +59,19 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Bytes of a dismissed peer that are read and thrown away while it leaves.
 const LINGER_BYTES_MAX: usize = 4 << 20;
+
+/// After so many reads from one peer, whatever else may be due is looked at.
+const READS_IN_A_ROW: u32 = 16;
+
+/// What happened next on a connection that plays nothing.
+enum Next {
+    Read(io::Result<usize>),
+    /// The pause is over.
+    Rested,
+    TimedOut,
+    Evicted,
+    Shutdown,
+}
 
 /// How a connection ended, for its one log line.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +132,7 @@ pub(super) async fn serve(
         let mut connection = Connection {
             rtmp: ServerConnection::new(terms.limits, random, context.clocks.now()),
             rate: Rate::new(terms.max_bitrate, context.clocks.now()),
+            flow: Flow::default(),
             pace: terms.pace,
             socket,
             peer,
@@ -153,6 +173,8 @@ async fn shake_hands(
 pub(super) struct Publication {
     stream_id: u32,
     seated: Seated,
+    /// Resolves when it must leave.
+    evicted: Pin<Box<OwnedNotified>>,
     demuxer: Demuxer,
     /// Filled and drained per message; its memory is reused.
     events: Vec<Event>,
@@ -164,6 +186,7 @@ pub(super) struct Publication {
 pub(super) struct Connection<'a> {
     pub(super) rtmp: ServerConnection,
     pub(super) rate: Rate,
+    flow: Flow,
     /// A publisher faster than real time is slowed down to it.
     pace: bool,
     pub(super) socket: Transport,
@@ -186,32 +209,73 @@ pub(super) struct Connection<'a> {
 impl Connection<'_> {
     async fn run(&mut self, mut shutdown: watch::Receiver<bool>) -> Ended {
         let mut input = BytesMut::with_capacity(READ_BUFFER_BYTES);
+        // They live as long as the connection: to begin and to drop them with each message would cost as much as to read it.
+        let mut down = pin!(down(shutdown.clone()));
+        let mut rest = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut reads = 0_u32;
         loop {
             let pause = self.pause();
-            let read = tokio::select! {
-                read = read(&mut self.socket, &mut input, pause) => read,
-                () = sleep_until(self.rtmp.next_timeout().map(|at| self.context.clocks.instant(at))) => {
-                    if let Err(error) = self.rtmp.handle_timeout(self.context.clocks.now()) {
-                        return error.into();
-                    }
-                    Ok(None)
+            if let Some(pause) = pause {
+                rest.as_mut().reset(Instant::now() + pause);
+            }
+            let next = poll_fn(|cx| {
+                // Who sends faster than is read must not be all that is looked at.
+                let looks_around = reads >= READS_IN_A_ROW;
+                let mut read = |cx: &mut task::Context<'_>| match pause {
+                    None => poll_read(&mut self.socket, &mut input, cx).map(Next::Read),
+                    Some(_) => rest.as_mut().poll(cx).map(|()| Next::Rested),
+                };
+                if !looks_around && let Poll::Ready(next) = read(cx) {
+                    reads += 1;
+                    return Poll::Ready(next);
                 }
-                () = evicted(self.publication.as_ref()) => return self.eviction(),
-                _ = shutdown.wait_for(|down| *down) => return Ended::Shutdown,
-            };
-            match read {
-                Ok(None) => {
+                reads = 0;
+                if let Some(publication) = &mut self.publication
+                    && publication.evicted.as_mut().poll(cx).is_ready()
+                {
+                    return Poll::Ready(Next::Evicted);
+                }
+                if down.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Next::Shutdown);
+                }
+                if let Some(at) = self.rtmp.next_timeout() {
+                    let at = self.context.clocks.instant(at);
+                    // It mostly moves on with each message; the timer follows when it is over.
+                    if at < timer.deadline() || timer.is_elapsed() {
+                        timer.as_mut().reset(at);
+                    }
+                    while timer.as_mut().poll(cx).is_ready() {
+                        if at <= timer.deadline() {
+                            return Poll::Ready(Next::TimedOut);
+                        }
+                        timer.as_mut().reset(at);
+                    }
+                }
+                if looks_around { read(cx) } else { Poll::Pending }
+            });
+            match next.await {
+                Next::Rested => {
                     // A publisher that waits for us is not a silent one.
-                    if let Some(publication) = self.publication.as_mut().filter(|_| pause.is_some()) {
+                    if let Some(publication) = self.publication.as_mut() {
                         publication.seated.heard(0, self.context.clocks.now());
                     }
                 }
-                Ok(Some(0)) => return Ended::Closed,
-                Ok(Some(bytes)) => {
+                Next::TimedOut => {
+                    if let Err(error) = self.rtmp.handle_timeout(self.context.clocks.now()) {
+                        return error.into();
+                    }
+                }
+                Next::Evicted => return self.eviction(),
+                Next::Shutdown => return Ended::Shutdown,
+                Next::Read(Ok(0)) => return Ended::Closed,
+                Next::Read(Ok(bytes)) => {
                     let now = self.context.clocks.now();
                     self.rate.read(bytes, now);
                     if let Some(publication) = &mut self.publication {
                         publication.seated.heard(bytes, now);
+                        let is_fast = self.flow.read(bytes, now);
+                        batch::read(is_fast || publication.seated.stream().is_awaited());
                     }
                     let parsed = self.rtmp.handle_input(&mut input, now);
                     if let Some(beginning) = self.beginning.as_mut().filter(|_| self.rtmp.is_established()) {
@@ -225,7 +289,7 @@ impl Connection<'_> {
                         return error.into();
                     }
                 }
-                Err(error) => return error.into(),
+                Next::Read(Err(error)) => return error.into(),
             }
             if let Err(ended) = self.flush().await {
                 return ended;
@@ -316,8 +380,9 @@ impl Connection<'_> {
         tracing::info!(encoder = self.encoder, "publishing");
         self.rtmp.accept_publish(stream_id);
         self.published = true;
-        let (demuxer, events) = (Demuxer::new(), Vec::new());
-        self.publication = Some(Publication { stream_id, seated, demuxer, events, _told: told, span });
+        let (demuxer, events, evicted) = (Demuxer::new(), Vec::new(), Box::pin(seated.evicted()));
+        self.publication =
+            Some(Publication { stream_id, seated, evicted, demuxer, events, _told: told, span });
         Ok(())
     }
 
@@ -400,7 +465,7 @@ impl Connection<'_> {
                 Ok(written) => Ok(written?),
                 Err(_) => Err(Ended::WriteStalled),
             },
-            () = evicted(self.publication.as_ref()) => Err(self.eviction()),
+            () = evicted(self.publication.as_mut()) => Err(self.eviction()),
         }
     }
 
@@ -513,11 +578,20 @@ pub(super) async fn read(
         tokio::time::sleep(pause).await;
         return Ok(None);
     }
+    poll_fn(|cx| poll_read(socket, input, cx)).await.map(Some)
+}
+
+/// Reads once.
+fn poll_read(
+    socket: &mut (impl AsyncRead + Unpin),
+    input: &mut BytesMut,
+    cx: &mut task::Context<'_>,
+) -> Poll<io::Result<usize>> {
     if input.capacity() - input.len() < READ_SPARE_BYTES {
         // The front of this buffer if nobody holds it any more, or a fresh one.
         input.reserve(READ_BUFFER_BYTES.saturating_sub(input.len()));
     }
-    socket.read_buf(input).await.map(Some)
+    pin!(socket.read_buf(input)).poll(cx)
 }
 
 pub(super) async fn sleep_until(at: Option<tokio::time::Instant>) {
@@ -527,9 +601,14 @@ pub(super) async fn sleep_until(at: Option<tokio::time::Instant>) {
     }
 }
 
-async fn evicted(publication: Option<&Publication>) {
+/// Resolves when the server goes down, or when nobody is left who could say so.
+async fn down(mut shutdown: watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|down| *down).await;
+}
+
+async fn evicted(publication: Option<&mut Publication>) {
     match publication {
-        Some(publication) => publication.seated.evicted().await,
+        Some(publication) => publication.evicted.as_mut().await,
         None => std::future::pending().await,
     }
 }

@@ -3,15 +3,18 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 #![cfg_attr(not(test), warn(clippy::string_slice, clippy::panic, clippy::unreachable))]
 
+mod batch;
 mod connection;
 mod play;
 mod rate;
 mod trace;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_rtmp::Limits;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -29,6 +32,18 @@ const DRAIN_MAX: Duration = Duration::from_secs(3);
 /// After the system refused a connection (too many open files, say), how long until the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The threads that connections are read on: apart from those that answer players, who would wait while these read in batches.
+///
+/// # Errors
+/// The system's, when it gives no thread.
+pub fn threads() -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("headwater-in")
+        .on_thread_park(batch::before_park)
+        .build()
+}
+
 /// What every connection shares.
 #[derive(Debug)]
 pub struct Context {
@@ -38,6 +53,8 @@ pub struct Context {
     config: InForce,
     admission: Arc<Admission>,
     telemetry: Telemetry,
+    /// Where connections run; where they are accepted, if nothing else was said.
+    threads: Option<Handle>,
 }
 
 impl Context {
@@ -52,13 +69,20 @@ impl Context {
         let rtmp = &config.now().rtmp;
         let admission = Admission::new(rtmp.max_connections, rtmp.max_connections_per_address);
         let telemetry = Telemetry::default();
-        Context { registry, authorizer, clocks, config, admission, telemetry }
+        Context { registry, authorizer, clocks, config, admission, telemetry, threads: None }
     }
 
     /// Recording what is published.
     #[must_use]
     pub fn with_telemetry(mut self, telemetry: Telemetry) -> Context {
         self.telemetry = telemetry;
+        self
+    }
+
+    /// With its connections on the threads of that runtime.
+    #[must_use]
+    pub fn on(mut self, threads: Handle) -> Context {
+        self.threads = Some(threads);
         self
     }
 
@@ -106,7 +130,7 @@ pub async fn serve(
             Some(_) = connections.join_next() => continue,
             _ = shutdown.wait_for(|down| *down) => break,
         };
-        let mut accepted = match accepted {
+        let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a publisher's connection could not be accepted");
@@ -121,13 +145,19 @@ pub async fn serve(
             continue;
         };
         let (context, shutdown) = (Arc::clone(&context), shutdown.clone());
-        connections.spawn(async move {
+        let threads = context.threads.clone();
+        let connection = async move {
+            let Ok(mut accepted) = accepted.here() else { return };
             let terms = Terms::of(&context.config.now());
             let limit = terms.limits.handshake_timeout;
             let Some(admitted) = accepted.introduced(admitted, limit).await else { return };
             connection::serve(accepted, &context, terms, shutdown).await;
             drop(admitted);
-        });
+        };
+        match threads {
+            Some(threads) => drop(connections.spawn_on(connection, &threads)),
+            None => drop(connections.spawn(connection)),
+        }
     }
     drop(listeners);
     let _ = tokio::time::timeout(DRAIN_MAX, async { while connections.join_next().await.is_some() {} }).await;

@@ -12,6 +12,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::batch;
 use super::connection::{Connection, Ended, WRITE_TIMEOUT, read, sleep_until};
 use crate::continuous::{Joined, Output, Viewer};
 
@@ -110,6 +111,8 @@ impl Connection<'_> {
             let has_bytes = !playing.queue.is_empty() || playing.is_flushing;
             let joins_until = playing.joins_until;
             let is_joining = joins_until.is_some();
+            // Its own thread may not be the publisher's.
+            batch::read(true);
             let (mut reader, mut writer) = self.socket.split();
             // In this order: a player that takes its bytes is given them before anything else is looked at.
             let next = tokio::select! {
