@@ -22,12 +22,14 @@ usage: cargo xtask bench [OPTIONS]
        cargo xtask bench instructions [--update]
                                         counts instructions and fails where there are more than the stored ones allow
 
-  --only NAMES      rows to measure, separated by commas: cost, memory, most, unpaced, egress, held, latency (default: all)
+  --only NAMES      rows to measure, separated by commas: start, cost, scale, memory, most, unpaced, egress, held, latency
+                    (default: all)
   --servers NAMES   floor, headwater-ts, headwater, nginx, nms, xiu (default: all that are installed)
   --streams LIST    for cost: so many at a time (default: 1,20,60,200)
   --viewers LIST    for held (default: 1000,5000,10000)
   --megabits RATE   of the media (default: 2.7)
   --runs N          runs of each, in turn (default: 3)
+  --settle N        seconds from the last publisher's start until what is counted (default: 5; windows have filled after 50)
   --seconds N       counted per run (default: 10)
   --json            prints the table as JSON";
 
@@ -39,6 +41,7 @@ struct Options {
     viewers: Vec<u32>,
     megabits: String,
     runs: u32,
+    settle: u32,
     seconds: u32,
     json: bool,
 }
@@ -52,6 +55,7 @@ impl Options {
             viewers: vec![1_000, 5_000, 10_000],
             megabits: "2.7".to_owned(),
             runs: 3,
+            settle: 5,
             seconds: 10,
             json: false,
         };
@@ -84,6 +88,7 @@ impl Options {
                     options.megabits = (*value).to_owned();
                 }
                 "--runs" => options.runs = number()?,
+                "--settle" => options.settle = number()?,
                 "--seconds" => options.seconds = number()?,
                 _ => return Err(Failure::new(format!("no option {option}\n{USAGE}"))),
             }

@@ -20,7 +20,9 @@ pub(super) struct Row {
 }
 
 pub(super) const ROWS: &[Row] = &[
+    Row { name: "start", is_for: Server::is_headwater, measure: start },
     Row { name: "cost", is_for: |_| true, measure: cost },
+    Row { name: "scale", is_for: |server| server != Server::Nms && server != Server::Xiu, measure: scale },
     Row { name: "memory", is_for: |server| server != Server::Floor, measure: memory },
     Row { name: "most", is_for: |_| true, measure: most },
     Row { name: "unpaced", is_for: |_| true, measure: unpaced },
@@ -37,8 +39,17 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-/// From the publishers' start until what is counted: segments are listed by then, and buffers have their size.
+/// Until there is something to ask for, where one waits for that.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// A server with nothing to do is watched for so long.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Many small streams: how many, of how many Mbit/s, and for how long before they are counted.
+const SCALE_STREAMS: u32 = 1_000;
+const SCALE_MEGABITS: &str = "0.5";
+const SCALE_SETTLE: &str = "50";
+const SCALE_RAMP: &str = "10";
 
 /// Publishers begin within this: they would all send their keyframes at the same moment otherwise.
 const RAMP: &str = "2";
@@ -61,6 +72,8 @@ const MOST_STEPS: u32 = 3;
 /// Seconds that each step counts.
 const MOST_SECONDS: u32 = 6;
 
+const MIB: f64 = 1_048_576.0;
+
 /// How often one looks whether a publisher is there, and how long between.
 const PUBLISHED_LOOKS: u32 = 100;
 const LOOK: Duration = Duration::from_millis(100);
@@ -72,12 +85,12 @@ fn publish(
     server: &Running,
     clip: &str,
     streams: u32,
-    seconds: u32,
+    (settle, seconds): (u32, u32),
     more: &[&str],
 ) -> Result<load::Report, Failure> {
     let (url, pid) = (format!("{}cam", server.rtmp()), server.pid());
     let (streams, seconds) = (streams.to_string(), seconds.to_string());
-    let settle = SETTLE.as_secs().to_string();
+    let settle = settle.to_string();
     let mut arguments =
         vec!["publish", &url, "--media", clip, "--publishers", &streams, "--seconds", &seconds];
     arguments.extend(["--pid", &pid]);
@@ -95,7 +108,7 @@ fn publish(
 fn cost(server: Server, options: &Options, clip: &str, table: &mut Table) -> Result<(), Failure> {
     for streams in &options.streams {
         let running = server.start(Purpose::RealTime)?;
-        let report = publish(&running, clip, *streams, options.seconds, &[])?;
+        let report = publish(&running, clip, *streams, (options.settle, options.seconds), &[])?;
         let cpu = report.number("server_cpu_ms_per_stream_second")?;
         table.add(format!("CPU per stream and second, {streams} streams"), "ms", server.name(), cpu);
         let late = report.number("lateness.p99_ms")?;
@@ -104,33 +117,74 @@ fn cost(server: Server, options: &Options, clip: &str, table: &mut Table) -> Res
     Ok(())
 }
 
-fn memory(server: Server, _: &Options, clip: &str, table: &mut Table) -> Result<(), Failure> {
-    const MIB: f64 = 1_048_576.0;
+fn memory(server: Server, options: &Options, clip: &str, table: &mut Table) -> Result<(), Failure> {
     let running = server.start(Purpose::RealTime)?;
-    let empty_kib = publish(&running, clip, 1, 1, &["--ramp", "0"])?.number("server_rss_kib")?;
+    let empty_kib = publish(&running, clip, 1, (0, 1), &["--ramp", "0"])?.number("server_rss_kib")?;
     drop(running);
     let running = server.start(Purpose::RealTime)?;
-    let full_kib = publish(&running, clip, MEMORY_STREAMS, MEMORY_SECONDS, &[])?.number("server_rss_kib")?;
+    let seconds = (options.settle, MEMORY_SECONDS);
+    let full_kib = publish(&running, clip, MEMORY_STREAMS, seconds, &[])?.number("server_rss_kib")?;
     let streams = f64::from(MEMORY_STREAMS);
     let in_files = running.bytes_in_files() as f64 / MIB / streams;
     let per_stream = (full_kib - empty_kib) / 1_024.0 / streams + in_files;
     table.add("memory per stream, files in memory included", "MiB", server.name(), per_stream);
     if server.is_headwater() {
-        let (port, path) = running.admin();
-        let list: Vec<serde_json::Value> =
-            serde_json::from_slice(&get(port, path)?).map_err(|error| Failure::new(error.to_string()))?;
-        let kept = list.iter().filter_map(|stream| stream["memory_bytes"].as_f64());
-        let kept = kept.sum::<f64>() / MIB / f64::from(MEMORY_STREAMS);
+        let kept = kept_mib(&running)? / streams;
         table.add("of it media that is kept", "MiB", server.name(), kept);
     }
     Ok(())
 }
 
-fn most(server: Server, _: &Options, clip: &str, table: &mut Table) -> Result<(), Failure> {
+/// MiB of media that all streams keep, by their own account.
+fn kept_mib(running: &Running) -> Result<f64, Failure> {
+    let (port, path) = running.admin();
+    let list: Vec<serde_json::Value> =
+        serde_json::from_slice(&get(port, path)?).map_err(|error| Failure::new(error.to_string()))?;
+    Ok(list.iter().filter_map(|stream| stream["memory_bytes"].as_f64()).sum::<f64>() / MIB)
+}
+
+/// From its first instruction until it listens, and what it needs while nobody comes.
+fn start(server: Server, _: &Options, _: &str, table: &mut Table) -> Result<(), Failure> {
+    let running = server.start(Purpose::RealTime)?;
+    let listens = running.listened_within().as_secs_f64() * 1_000.0;
+    table.add("start until it listens", "ms", server.name(), listens);
+    sleep(SETTLE);
+    let before = running.cpu_ms()?;
+    sleep(IDLE);
+    let idle = (running.cpu_ms()? - before) / IDLE.as_secs_f64();
+    table.add("CPU per second with nothing to do", "ms", server.name(), idle);
+    Ok(())
+}
+
+/// Many small streams.
+fn scale(server: Server, options: &Options, _: &str, table: &mut Table) -> Result<(), Failure> {
+    let clip = super::clip(SCALE_MEGABITS)?;
+    let running = server.start(Purpose::RealTime)?;
+    let more = ["--ramp", SCALE_RAMP, "--settle", SCALE_SETTLE];
+    let report = publish(&running, &clip, SCALE_STREAMS, (0, options.seconds), &more)?;
+    let row = |what: &str| format!("{SCALE_STREAMS} streams of {SCALE_MEGABITS} Mbit/s: {what}");
+    let cpu = report.number("server_cpu_ms_per_stream_second")?;
+    table.add(row("CPU per stream and second"), "ms", server.name(), cpu);
+    let late = report.number("lateness.p99_ms")?;
+    table.add(row("tags late by, p99"), "ms", server.name(), late);
+    if server != Server::Floor {
+        let in_files = running.bytes_in_files() as f64 / MIB;
+        let resident = report.number("server_rss_kib")? / 1_024.0 + in_files;
+        table.add(row("memory, files in memory included"), "MiB", server.name(), resident);
+    }
+    if server.is_headwater() {
+        table.add(row("of it media that is kept"), "MiB", server.name(), kept_mib(&running)?);
+    }
+    Ok(())
+}
+
+fn most(server: Server, options: &Options, clip: &str, table: &mut Table) -> Result<(), Failure> {
     let carries = |streams: u32| -> Result<bool, Failure> {
         let running = server.start(Purpose::RealTime)?;
         // One that can't be carried fails in some way or other.
-        let Ok(report) = publish(&running, clip, streams, MOST_SECONDS, &[]) else { return Ok(false) };
+        let Ok(report) = publish(&running, clip, streams, (options.settle, MOST_SECONDS), &[]) else {
+            return Ok(false);
+        };
         Ok(report.number("lateness.p99_ms")? <= LATE_MS_MAX)
     };
     let (mut carried, mut too_many) = (0, MOST_FIRST);
@@ -151,7 +205,7 @@ fn most(server: Server, _: &Options, clip: &str, table: &mut Table) -> Result<()
 
 fn unpaced(server: Server, options: &Options, clip: &str, table: &mut Table) -> Result<(), Failure> {
     let running = server.start(Purpose::Unpaced)?;
-    let report = publish(&running, clip, 1, options.seconds, &["--unpaced", "--ramp", "1"])?;
+    let report = publish(&running, clip, 1, (0, options.seconds), &["--unpaced", "--ramp", "1"])?;
     table.add("one unpaced connection", "MB/s", server.name(), report.number("megabytes_per_second")?);
     let rss = report.number("server_rss_kib")? / 1_024.0;
     table.add("memory after it", "MiB", server.name(), rss);

@@ -14,6 +14,9 @@ use crate::run::{Failure, Step};
 /// A server listens within this time.
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long between two looks whether it does.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// The versions that are installed: figures of others could not be compared.
 const NMS: &str = "node-media-server@4.4.3";
 const XIU: &str = "xiu@0.14.0";
@@ -90,7 +93,8 @@ impl Server {
         // A group of its own, so that what it starts ends with it.
         command.current_dir(&folder).stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
         let child = command.spawn().map_err(failure)?;
-        let mut running = Running { server: self, child, ports, folder };
+        let listened_within = Duration::ZERO;
+        let mut running = Running { server: self, child, ports, folder, listened_within };
         running.wait_until_listening()?;
         Ok(running)
     }
@@ -204,9 +208,29 @@ pub(super) struct Running {
     child: Child,
     ports: Ports,
     folder: PathBuf,
+    listened_within: Duration,
 }
 
 impl Running {
+    /// From its start until it listened, to [`LOOK`] or so.
+    pub(super) fn listened_within(&self) -> Duration {
+        self.listened_within
+    }
+
+    /// CPU time of its threads so far, in ms. What it has started itself is not in it.
+    pub(super) fn cpu_ms(&self) -> Result<f64, Failure> {
+        let failure = |error: std::io::Error| Failure::new(error.to_string());
+        let mut nanoseconds = 0_u64;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id())).map_err(failure)? {
+            let schedstat = fs::read_to_string(task.map_err(failure)?.path().join("schedstat"));
+            // A thread that has just ended.
+            let Ok(schedstat) = schedstat else { continue };
+            let on_cpu = schedstat.split_whitespace().next().and_then(|number| number.parse::<u64>().ok());
+            nanoseconds += on_cpu.ok_or_else(|| Failure::new(format!("schedstat: {schedstat}")))?;
+        }
+        Ok(nanoseconds as f64 / 1e6)
+    }
+
     pub(super) fn pid(&self) -> String {
         self.child.id().to_string()
     }
@@ -263,8 +287,9 @@ impl Running {
             if began.elapsed() > LISTENS_WITHIN {
                 return Err(Failure::new(format!("{} does not listen", self.server.name())));
             }
-            sleep(Duration::from_millis(50));
+            sleep(LOOK);
         }
+        self.listened_within = began.elapsed();
         Ok(())
     }
 
