@@ -39,6 +39,7 @@ const CANNOT: &[(&str, &str)] = &[
     ("ffmpeg CMAF", "back at once, another coding"),
     ("dash.js", "killed, back after 30 s, another coding, stamps wrap"),
     ("shaka HLS", "killed, back after 30 s, another coding, stamps wrap"),
+    ("GStreamer", "the server crashes"),
     ("dash.js ll.mpd", "back at once, another coding"),
     ("shaka ll.mpd", "back at once, another coding"),
 ];
