@@ -39,8 +39,8 @@ const CANNOT: &[(&str, &str)] = &[
     ("ffmpeg CMAF", "back at once, another coding"),
     ("dash.js", "killed, back after 30 s, another coding, stamps wrap"),
     ("shaka HLS", "killed, back after 30 s, another coding, stamps wrap"),
-    ("GStreamer", "the server restarts"),
-    ("dash.js ll.mpd", "the server restarts"),
+    ("GStreamer", "the server crashes"),
+    ("dash.js ll.mpd", "back at once, another coding"),
     ("shaka ll.mpd", "back at once, another coding"),
 ];
 
@@ -128,6 +128,17 @@ const PLAYERS: &[Open] = &[
 const LOW_LATENCY_DASH: &[Open] =
     &[("dash.js ll.mpd", "dash.js", "ll.mpd"), ("shaka ll.mpd", "shaka", "ll.mpd")];
 
+/// Players that restarts alone are played to: some of those above don't get so far.
+const RESTARTED: &[Open] = &[
+    ("hls.js", "hls.js", "index.m3u8"),
+    ("hls.js CMAF", "hls.js", "llhls.m3u8"),
+    ("dash.js", "dash.js", "manifest.mpd"),
+    ("shaka DASH", "shaka", "manifest.mpd"),
+    ("VLC", "vlc", "index.m3u8"),
+    ("GStreamer", "gstreamer", "index.m3u8"),
+    ("ffmpeg", "ffmpeg", "index.m3u8"),
+];
+
 /// Eleven players at once are the fastest way to an answer, and more than two cores decode without one of them standing still at times:
 /// who failed in that company is judged by how it does without it.
 #[test]
@@ -138,6 +149,11 @@ fn players_survive_what_a_publisher_does() {
 #[test]
 fn players_of_low_latency_dash_survive_it() {
     survive("faults-ll-dash", LOW_LATENCY_DASH, low_latency_scene);
+}
+
+#[test]
+fn players_survive_restarts() {
+    survive("faults-restarts", RESTARTED, restart_scene);
 }
 
 /// Plays it to players, and tells what they did, and what happened when.
@@ -220,6 +236,17 @@ fn low_latency_scene(scratch: &Scratch, open: &[Open]) -> (Vec<Watched>, Vec<Fau
     ended(scratch, scene, watching)
 }
 
+/// The server restarts, again, and under a publisher that comes back with another coding.
+fn restart_scene(scratch: &Scratch, open: &[Open]) -> (Vec<Watched>, Vec<Fault>) {
+    let (small, changed) = (small(scratch), changed(scratch));
+    let (mut scene, publisher, watching) = begun(scratch, open, &small, SETTLE);
+    let publisher = restarted(scratch, &mut scene, Some(publisher), &small);
+    let publisher = restarted_to(scratch, &mut scene, (Some(publisher), "it restarts once more"), &small);
+    let what = (Some(publisher), "it restarts, another coding");
+    let _publisher = restarted_to(scratch, &mut scene, what, &changed);
+    ended(scratch, scene, watching)
+}
+
 /// The players that are open.
 struct Watching {
     browsers: Option<watch::Browsers>,
@@ -257,13 +284,23 @@ fn begun(scratch: &Scratch, open: &[Open], clip: &Path, settle: Duration) -> (Sc
 
 /// The server restarts under `publisher`, if there is one, which ends by that. Returns the next one.
 fn restarted(scratch: &Scratch, scene: &mut Scene, publisher: Option<Process>, clip: &Path) -> Process {
+    restarted_to(scratch, scene, (publisher, "the server restarts"), clip)
+}
+
+/// As [`restarted`], by another name.
+fn restarted_to(
+    scratch: &Scratch,
+    scene: &mut Scene,
+    (publisher, name): (Option<Process>, &'static str),
+    clip: &Path,
+) -> Process {
     scene.server.restart(scratch);
     if let Some(mut publisher) = publisher {
         publisher.wait(CONNECT);
     }
-    let publisher = publish::ffmpeg(scratch, "after-restart", clip, 9, &scene.server.publish_url("cam"));
-    wait_for("the session", CONNECT, || (!scene.server.streams()[0].is_null()).then_some(()));
-    scene.recover("the server restarts");
+    let url = scene.server.publish_url("cam");
+    let publisher = scene.publisher(|| publish::ffmpeg(scratch, "after-restart", clip, 9, &url));
+    scene.recover(name);
     publisher
 }
 
@@ -271,8 +308,8 @@ fn restarted(scratch: &Scratch, scene: &mut Scene, publisher: Option<Process>, c
 fn crashed(scratch: &Scratch, scene: &mut Scene, mut publisher: Process, clip: &Path) -> Process {
     scene.server.crash(scratch);
     publisher.wait(CONNECT);
-    let publisher = publish::ffmpeg(scratch, "after-crash", clip, 9, &scene.server.publish_url("cam"));
-    wait_for("the session", CONNECT, || (!scene.server.streams()[0].is_null()).then_some(()));
+    let url = scene.server.publish_url("cam");
+    let publisher = scene.publisher(|| publish::ffmpeg(scratch, "after-crash", clip, 9, &url));
     scene.recover("the server crashes");
     publisher
 }

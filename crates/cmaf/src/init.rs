@@ -44,7 +44,8 @@ pub struct InitSegment {
 }
 
 impl InitSegment {
-    fn new(bytes: Vec<u8>) -> InitSegment {
+    /// Of bytes as this crate made them, now or in an earlier process.
+    pub fn new(bytes: Vec<u8>) -> InitSegment {
         let digest = Sha256::digest(&bytes);
         let name_hash = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         InitSegment { bytes: bytes.into(), name_hash }

@@ -4,7 +4,7 @@ use headwater_media::{AudioConfig, MediaTime, Sample, Timescale, TrackKind, Vide
 
 use crate::Error;
 use crate::audio::{AudioTrack, Frame, Queue};
-use crate::packet::{Adaptation, PES_PAYLOAD_MAX, PesHeader, Pid, Scatter};
+use crate::packet::{Adaptation, PACKET_SIZE, PES_PAYLOAD_MAX, PesHeader, Pid, Scatter};
 use crate::psi::{Stream, Tables};
 use crate::video::VideoTrack;
 
@@ -167,6 +167,17 @@ impl Muxer {
         self.tracks = tracks;
         self.mark_discontinuity();
         Ok(())
+    }
+
+    /// Continuity counters go on behind those of a segment that an earlier muxer of the stream wrote. What comes next is a discontinuity all the
+    /// same: the program map may be of another version.
+    pub fn go_on_behind(&mut self, segment: &[u8]) {
+        for packet in segment.chunks_exact(PACKET_SIZE) {
+            self.tables.go_on_behind(packet);
+            for pid in [&mut self.video_pid, &mut self.audio_pid, &mut self.id3_pid, &mut self.splice_pid] {
+                pid.go_on_behind(packet);
+            }
+        }
     }
 
     /// The times that follow do not continue the ones before: the next PCR carries the discontinuity indicator

@@ -30,6 +30,15 @@ impl Pid {
         Pid { number, next: 0 }
     }
 
+    /// Goes on behind a packet of this identifier that carries payload; any other changes nothing.
+    pub(crate) fn go_on_behind(&mut self, packet: &[u8]) {
+        let Some([_, high, low, control]) = packet.first_chunk() else { return };
+        let has_payload = control & Control::PayloadOnly as u8 != 0;
+        if has_payload && u16::from_be_bytes([high & 0x1f, *low]) == self.number {
+            self.next = (control & 0x0f).wrapping_add(1) & 0x0f;
+        }
+    }
+
     /// The 4-byte header. The counter moves with payload only (H.222.0 2.4.3.3).
     fn header(&mut self, unit_start: bool, control: Control) -> [u8; 4] {
         let counter = match control {

@@ -56,6 +56,12 @@ impl Tables {
         self.map = packet_body(&map_section(streams, self.map_version));
     }
 
+    /// As [`Pid::go_on_behind`].
+    pub(crate) fn go_on_behind(&mut self, packet: &[u8]) {
+        self.association_pid.go_on_behind(packet);
+        self.map_pid.go_on_behind(packet);
+    }
+
     /// Two packets: PAT, PMT.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>) {
         self.association_pid.write_section(out, &self.association);

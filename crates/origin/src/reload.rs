@@ -102,6 +102,7 @@ const EFFECTS: &[(&str, Effect)] = &[
     ("telemetry.sample_ratio", Effect::AtRestart),
     ("limits.max_streams", Effect::AtOnce),
     ("limits.max_bytes_per_stream", Effect::AtOnce),
+    ("limits.max_kept_bytes", Effect::AtOnce),
     ("outputs.hls", Effect::NewStreams),
     ("outputs.llhls", Effect::NewStreams),
     ("outputs.dash", Effect::NewStreams),

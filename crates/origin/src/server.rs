@@ -153,12 +153,22 @@ async fn serve(
         let _ = publisher.await;
     }
     let _ = ingest.await;
-    registry.store_all();
+    // Files: the first of these waits for the disk, the other doesn't.
+    let storing = tokio::task::spawn_blocking({
+        let registry = Arc::clone(&registry);
+        move || registry.store_all()
+    });
+    let keeping = tokio::task::spawn_blocking({
+        let registry = Arc::clone(&registry);
+        move || registry.keep_all()
+    });
     if !watching.is_unused() {
         tokio::time::sleep(in_force.now().http.shutdown_delay).await;
     }
     let _ = stop_playback.send(true);
     let _ = playback.await;
+    let _ = storing.await;
+    let _ = keeping.await;
     event_outputs.finish().await;
     if let Some(exporter) = exporter {
         exporter.finish().await;

@@ -1,4 +1,4 @@
-//! What survives a restart in `state_dir`: every stream's numbers and the generated publish key.
+//! What survives a restart in `state_dir`: every stream's numbers, its last segments after a normal end, and the generated publish key.
 //!
 //! Numbers are written ahead: the file names a number that no segment has reached yet, so that a crash can never lead to a
 //! name that was used before (DESIGN 5, "Immutable names"). A normal end writes the exact ones. Beside that file, which reaches
@@ -11,9 +11,11 @@
 //! beyond what its age says: a note for [`NOTE_BELIEVED`], reserved numbers with a further one for each second.
 
 use std::fs;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+use headwater_packager::Kept;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -253,9 +255,13 @@ impl StateDir {
         Ok(key)
     }
 
-    /// `/` is the one character of an app that a file's name can't hold; `%` is in no name.
+    /// Where the last segments of streams lie; `None` where the system can't say later whether it is still the same.
+    pub fn kept(&self) -> Option<KeptDir> {
+        Some(KeptDir { path: self.path.join("kept").join(boot()?) })
+    }
+
     fn stream_path(&self, app: &str, name: &str) -> PathBuf {
-        self.path.join("streams").join(format!("{}%2f{name}.json", app.replace('/', "%2f")))
+        self.path.join("streams").join(format!("{}.json", stream_file(app, name)))
     }
 
     fn progress_path(&self, app: &str, name: &str) -> PathBuf {
@@ -266,15 +272,122 @@ impl StateDir {
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut draft = path.as_os_str().to_owned();
         draft.push(".new");
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&draft)?;
+        let mut file = create_private(Path::new(&draft))?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&draft, path)
     }
+}
+
+/// The last segments of streams, from one process to the next. They lie below the running system's name: what another run of it left may be
+/// torn, and nobody waits for it any more.
+#[derive(Debug)]
+pub struct KeptDir {
+    path: PathBuf,
+}
+
+impl KeptDir {
+    /// Writes the last segments of a stream. Nothing waits for the disk: while the system runs, what was written is what is read.
+    ///
+    /// # Errors
+    /// The system's answer; nothing of it is left then.
+    pub fn store(&self, app: &str, name: &str, kept: &Kept) -> io::Result<()> {
+        make_private_folder(&self.path)?;
+        let path = self.path.join(format!("{}.kept", stream_file(app, name)));
+        let draft = path.with_added_extension("new");
+        let write = || {
+            let mut file = create_private(&draft)?;
+            file.write_all(&kept.head().map_err(io::Error::other)?)?;
+            write_all(&mut file, kept.bodies())?;
+            fs::rename(&draft, &path)
+        };
+        write().inspect_err(|_| drop(fs::remove_file(&draft)))
+    }
+
+    /// Takes what was stored of a stream: whatever comes of it, it is not there any more afterwards. `None` where nothing was, or
+    /// where it can't be read, which the log tells.
+    pub fn take(&self, app: &str, name: &str, bytes_max: u64) -> Option<Kept> {
+        let path = self.path.join(format!("{}.kept", stream_file(app, name)));
+        let file = match read_within(&path, bytes_max) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            file => file,
+        };
+        // Before anybody sees any of it: a crash must not make a third process list it beside what the second one had.
+        let removed = fs::remove_file(&path);
+        let read = file.and_then(|file| {
+            removed?;
+            Kept::read(&Bytes::from(file)).map_err(io::Error::other)
+        });
+        match read {
+            Ok(kept) => Some(kept),
+            Err(error) => {
+                tracing::warn!(app, stream = name, %error, "its last segments can't be listed again");
+                None
+            }
+        }
+    }
+
+    /// Takes away what is left, of this run of the system and of any other.
+    pub fn clear(&self) {
+        let Some(all) = self.path.parent() else { return };
+        match fs::remove_dir_all(all) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %all.display(), %error, "can't be removed");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Writes buffers one behind the other.
+fn write_all(file: &mut fs::File, buffers: &[Bytes]) -> io::Result<()> {
+    let mut slices: Vec<io::IoSlice<'_>> = buffers.iter().map(|buffer| io::IoSlice::new(buffer)).collect();
+    let mut slices = slices.as_mut_slice();
+    io::IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => io::IoSlice::advance_slices(&mut slices, count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads a file of no more than so many bytes.
+fn read_within(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let file = fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    if length > bytes_max {
+        return Err(io::Error::other(format!("{length} bytes are more than there may be")));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
+    file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A folder that its owner alone can look into: media may be for those alone who have a token.
+fn make_private_folder(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// An empty file that its owner alone can read.
+fn create_private(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// `/` is the one character of an app that a file's name can't hold; `%` is in no name.
+fn stream_file(app: &str, name: &str) -> String {
+    format!("{}%2f{name}", app.replace('/', "%2f"))
 }
 
 /// App and name from a file's name as [`StateDir::stream_path`] makes it; `None` for anything else that lies there.
@@ -339,6 +452,42 @@ mod tests {
         assert_eq!(again.numbers("live", "cam", NOW), Some(earlier), "as an earlier version wrote it");
         fs::write(path.join("streams/live%2fcam.json"), "{").unwrap();
         assert_eq!(again.numbers("live", "cam", NOW), None);
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn last_segments_are_taken_once() {
+        let path = folder("kept");
+        let kept = StateDir::open(&path).unwrap().kept().unwrap();
+        let stream = headwater_packager::fuzzing::kept_stream();
+        assert!(kept.take("live/eu", "cam", 1 << 20).is_none());
+        kept.store("live/eu", "cam", &stream).unwrap();
+        assert!(kept.take("live", "cam", 1 << 20).is_none());
+        let taken = kept.take("live/eu", "cam", 1 << 20).unwrap();
+        assert_eq!((taken.head(), taken.bodies()), (stream.head(), stream.bodies()));
+        assert!(kept.take("live/eu", "cam", 1 << 20).is_none(), "it is gone");
+        kept.store("live", "cam", &stream).unwrap();
+        assert!(kept.take("live", "cam", 1_000).is_none(), "too long");
+        assert!(kept.take("live", "cam", 1 << 20).is_none(), "and gone");
+        let file = kept.path.join("live%2fcam.kept");
+        kept.store("live", "cam", &stream).unwrap();
+        let whole = fs::read(&file).unwrap();
+        for damaged in [&whole[..whole.len() - 1], b"", b"HWKEPT\x00\x02"] {
+            fs::write(&file, damaged).unwrap();
+            assert!(kept.take("live", "cam", 1 << 20).is_none());
+            assert!(!file.exists());
+        }
+        // Of another run of the system.
+        fs::create_dir(path.join("kept/another")).unwrap();
+        fs::write(path.join("kept/another/live%2fcam.kept"), &whole).unwrap();
+        assert!(kept.take("live", "cam", 1 << 20).is_none());
+        kept.clear();
+        assert!(!path.join("kept").exists());
+        kept.clear();
+        // A disk that takes nothing leaves nothing.
+        fs::create_dir_all(kept.path.join("live%2fcam.kept")).unwrap();
+        assert!(kept.store("live", "cam", &stream).is_err());
+        assert_eq!(fs::read_dir(&kept.path).unwrap().count(), 1, "no draft");
         fs::remove_dir_all(&path).unwrap();
     }
 

@@ -6,6 +6,7 @@
 
 mod audio;
 mod growing;
+mod kept;
 mod parts;
 mod video;
 
@@ -25,6 +26,7 @@ use crate::snapshot::{Bandwidth, Cadence, Cmaf, CmafRendition, CmafSegment, Peri
 use crate::window::{Numbering, Window};
 use audio::{AudioTrack, Due};
 pub(crate) use growing::Head;
+pub(crate) use kept::KeptCmaf;
 use parts::{PartPlan, Unit};
 use video::VideoTrack;
 

@@ -65,6 +65,16 @@ impl Cutter {
         }
     }
 
+    /// The least length of a segment that was asked for, 90 kHz ticks.
+    pub(crate) fn segment_ticks(&self) -> i64 {
+        self.segment_ticks
+    }
+
+    /// EXT-X-TARGETDURATION was fixed in an earlier process.
+    pub(crate) fn fix_target_duration(&mut self, seconds: u32) {
+        self.target_duration = Some(seconds);
+    }
+
     /// EXT-X-TARGETDURATION in seconds: fixed by the first cut, a forecast before it.
     pub(crate) fn target_duration(&self) -> u32 {
         self.target_duration.unwrap_or_else(|| target_for(self.segment_ticks.max(self.gop_longest)))

@@ -1,6 +1,6 @@
 //! Body of the fuzz target, run over random scripts by the ordinary tests.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use headwater_media::{
     VideoCodec, VideoConfig, WallTime,
 };
 
-use crate::{Clock, Config, Cue, Numbering, Packager, RangeCue, Refusal, Snapshot};
+use crate::{Clock, Config, Cue, Kept, KeptError, Numbering, Packager, RangeCue, Refusal, Snapshot};
 
 /// A publisher that follows a script: whatever it does, what must hold holds after each step, every playlist and MPD obeys the
 /// rules, and every version follows from the one before.
@@ -28,31 +28,85 @@ pub fn packager(script: &[u8]) {
         config.bytes_max = BUDGET_MIN_BYTES + u64::from(*knob) * BUDGET_STEP_BYTES;
     }
     config.timed_metadata = script.first().is_some_and(|first| first.is_multiple_of(2));
-    let mut stage = Stage {
-        packager: Packager::new(&config, numbering),
-        bytes_max: config.bytes_max,
-        timed_metadata: config.timed_metadata,
-        held_by_a_reader: None,
-        now_ms: 0,
-        wall_set_ms: 0,
-        video_ms: 0,
-        audio_ms: 0,
-        frames: 0,
-        clock_was_set: false,
-        playlists: [
-            hls::check::Checker::new("ts/media.m3u8"),
-            hls::check::Checker::new("video/media.m3u8"),
-            hls::check::Checker::new("audio/media.m3u8"),
-        ],
-        mpds: dash::check::Checker::new(),
-    };
-    stage.packager.begin_session(stage.clock());
-    stage.configure_video(0);
-    stage.configure_audio(0);
+    let mut stage = Stage::new(config, numbering);
     let mut steps = script.iter();
     while let (Some(action), Some(amount)) = (steps.next(), steps.next()) {
         stage.act(*action, *amount);
     }
+}
+
+/// What another process reads of a stream that was kept, with some of its bytes changed: it is refused, or a stream that can be told of.
+///
+/// The script's bytes come in threes: a place, as a share of the file's header in 65,536 parts, and what is written there. The checksum is made
+/// to fit, so that what lies behind it is reached.
+///
+/// # Panics
+/// When something does not hold.
+pub fn kept(script: &[u8]) {
+    static FILE: LazyLock<(Vec<u8>, usize)> = LazyLock::new(|| {
+        let kept = kept_stream();
+        (file(&kept), kept.head().expect("it can be written").len())
+    });
+    let (original, head) = &*FILE;
+    let mut changed = original.clone();
+    for step in script.chunks_exact(3) {
+        let [high, low, value] = *step else { continue };
+        let share = usize::from(u16::from_be_bytes([high, low]));
+        if let Some(byte) = changed.get_mut(share * head / 65_536) {
+            *byte = value;
+        }
+    }
+    if changed != *original {
+        let refused = Kept::read(&Bytes::from(changed.clone())).expect_err("its checksum does not fit");
+        assert!(matches!(refused, KeptError::Damaged | KeptError::Version), "{refused}");
+        if let Some((sum, rest)) = changed.get_mut(8..).and_then(<[u8]>::split_first_chunk_mut::<4>) {
+            *sum = crc32fast::hash(rest).to_be_bytes();
+        }
+    }
+    let Ok(kept) = Kept::read(&Bytes::from(changed)) else { return };
+    let numbering = Numbering {
+        media_sequence: kept.header.next,
+        discontinuity_sequence: kept.header.discontinuities,
+        resumed: true,
+    };
+    let config = Config { timed_metadata: kept.header.timed_metadata, ..Config::default() };
+    let clock = Clock { now: Duration::ZERO, wall: kept.ended_at() };
+    let Ok(mut packager) = Packager::restore(&config, numbering, kept, clock) else { return };
+    let Some(snapshot) = packager.poll_snapshot(clock.wall) else { return };
+    // What it says is what somebody made up; it can be said.
+    let _ =
+        (snapshot.media_playlist(), snapshot.multivariant_playlist(), snapshot.cmaf_multivariant_playlist());
+    for kind in [TrackKind::Video, TrackKind::Audio] {
+        let _ = (snapshot.cmaf_media_playlist(kind), snapshot.cmaf_delta_update(kind));
+    }
+    let _ =
+        (snapshot.mpd(None), snapshot.low_latency_mpd(None), snapshot.poster(), snapshot.listed_duration());
+    let _ = (packager.memory(), packager.keep());
+}
+
+/// A stream of 8 s that was kept, with two configurations of its sound and something said.
+///
+/// # Panics
+/// When it is not kept.
+pub fn kept_stream() -> Kept {
+    let mut stage = Stage::new(
+        Config { timed_metadata: true, ..Config::default() },
+        Numbering { media_sequence: 1_000, discontinuity_sequence: 7, resumed: false },
+    );
+    stage.play(50, true, true);
+    stage.cue(1);
+    stage.configure_audio(1);
+    stage.cue(3);
+    stage.play(50, true, true);
+    stage.packager.end_session(Cause::Lost, stage.clock());
+    stage.packager.keep().expect("segments are listed")
+}
+
+/// What is kept as a file.
+fn file(kept: &Kept) -> Vec<u8> {
+    let mut file = kept.head().expect("it can be written");
+    kept.bodies().iter().for_each(|body| file.extend_from_slice(body));
+    file
 }
 
 /// The smallest budget: a few seconds of [`Stage::play`], which makes some 20 KB a second.
@@ -67,7 +121,12 @@ const BUDGET_SLACK_BYTES: u64 = 64 << 10;
 /// How far a publisher's media may be ahead of the clock.
 const AHEAD_MAX: Duration = Duration::from_secs(10);
 
+fn playlists() -> [hls::check::Checker; 3] {
+    ["ts", "video", "audio"].map(|rendition| hls::check::Checker::new(&format!("{rendition}/media.m3u8")))
+}
+
 struct Stage {
+    config: Config,
     packager: Packager,
     bytes_max: u64,
     timed_metadata: bool,
@@ -85,6 +144,29 @@ struct Stage {
 }
 
 impl Stage {
+    /// A publisher begins.
+    fn new(config: Config, numbering: Numbering) -> Stage {
+        let mut stage = Stage {
+            packager: Packager::new(&config, numbering),
+            bytes_max: config.bytes_max,
+            timed_metadata: config.timed_metadata,
+            config,
+            held_by_a_reader: None,
+            now_ms: 0,
+            wall_set_ms: 0,
+            video_ms: 0,
+            audio_ms: 0,
+            frames: 0,
+            clock_was_set: false,
+            playlists: playlists(),
+            mpds: dash::check::Checker::new(),
+        };
+        stage.packager.begin_session(stage.clock());
+        stage.configure_video(0);
+        stage.configure_audio(0);
+        stage
+    }
+
     fn clock(&self) -> Clock {
         let wall =
             1_769_860_800_000_i64.saturating_add_unsigned(self.now_ms).saturating_add(self.wall_set_ms);
@@ -172,10 +254,10 @@ impl Stage {
             self.packager.finish(self.clock());
             self.look();
             // What is published next is another programme; whoever watched has seen the end.
-            for checker in &mut self.playlists {
-                *checker = hls::check::Checker::new("media.m3u8");
-            }
-            self.mpds = dash::check::Checker::new();
+            self.nobody_watches();
+        }
+        if amount % 16 == 7 {
+            self.restart();
         }
         self.packager.begin_session(self.clock());
         self.look();
@@ -184,6 +266,29 @@ impl Stage {
         self.frames = 0;
         self.configure_video(amount % 7 / 6);
         self.configure_audio(0);
+    }
+
+    fn nobody_watches(&mut self) {
+        self.playlists = playlists();
+        self.mpds = dash::check::Checker::new();
+    }
+
+    /// Another process goes on with what this one kept, and readers that watched see no more than that the publisher is away.
+    fn restart(&mut self) {
+        self.held_by_a_reader = None;
+        let (media_sequence, discontinuity_sequence) = self.packager.numbers();
+        let numbering = Numbering { media_sequence, discontinuity_sequence, resumed: true };
+        let Some(kept) = self.packager.keep() else {
+            self.packager = Packager::new(&self.config, numbering);
+            self.nobody_watches();
+            return;
+        };
+        let read = Kept::read(&Bytes::from(file(&kept))).expect("it is as it was written");
+        assert_eq!((&read.header, &read.bodies), (&kept.header, &kept.bodies));
+        self.packager = Packager::restore(&self.config, numbering, read, self.clock()).expect("it fits");
+        let again = self.packager.keep().expect("it can be kept again");
+        assert_eq!((again.header.next, again.header.ts), (kept.header.next, kept.header.ts));
+        self.look();
     }
 
     /// So many steps of 80 ms: two pictures and what sound there is.

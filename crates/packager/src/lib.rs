@@ -28,6 +28,7 @@ mod cut;
 pub mod fuzzing;
 mod gate;
 mod held;
+mod kept;
 mod metadata;
 mod mpd;
 mod packager;
@@ -43,6 +44,7 @@ mod window;
 
 pub use cut::TARGET_DURATION_MAX_SECONDS;
 pub use headwater_cmaf::InitSegment;
+pub use kept::{Kept, KeptError};
 pub use metadata::{Cue, CuePlace, CueRefusal, RangeCue};
 pub use packager::{Clock, Config, Counters, Memory, Packager, Refusal};
 pub use placed::Placed;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use headwater_codec::scte35::{Splice, SpliceInfo};
 use headwater_manifest::hls::{Attribute, AttributeName, DateRange, QuotedString, Splices};
 use headwater_media::{MediaTime, Timescale, WallTime};
+use serde::{Deserialize, Serialize};
 
 /// Schemes of event messages: ID3 (AOM's "Carriage of ID3 Timed Metadata in CMAF") and binary splice information (SCTE 214-3).
 pub(crate) const SCHEME_ID3: &str = "https://aomedia.org/emsg/ID3";
@@ -99,6 +100,78 @@ impl Listed {
     }
 }
 
+/// A listed range as it is kept over a restart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KeptRange {
+    id: String,
+    class: Option<String>,
+    date_ms: i64,
+    duration: Option<Duration>,
+    planned_duration: Option<Duration>,
+    attributes: Vec<(String, KeptAttribute)>,
+    splices: [Option<Vec<u8>>; 3],
+    start: i64,
+    end: i64,
+    event_id: Option<u32>,
+}
+
+/// The value of an author's attribute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum KeptAttribute {
+    Text(String),
+    /// The bits of a 64-bit floating-point number: what is written is what was.
+    Number(u64),
+}
+
+impl KeptRange {
+    fn of(listed: &Listed) -> KeptRange {
+        let DateRange { id, class, start, duration, planned_duration, attributes, splices } = &listed.range;
+        let attribute = |(name, value): &(AttributeName, Attribute)| {
+            let value = match value {
+                Attribute::Text(text) => KeptAttribute::Text(text.as_str().to_owned()),
+                Attribute::Number(number) => KeptAttribute::Number(number.to_bits()),
+            };
+            (name.as_str().to_owned(), value)
+        };
+        KeptRange {
+            id: id.as_str().to_owned(),
+            class: class.as_ref().map(|class| class.as_str().to_owned()),
+            date_ms: start.unix_millis(),
+            duration: *duration,
+            planned_duration: *planned_duration,
+            attributes: attributes.iter().map(attribute).collect(),
+            splices: [&splices.command, &splices.out, &splices.back].map(Clone::clone),
+            start: listed.start,
+            end: listed.end,
+            event_id: listed.event_id,
+        }
+    }
+
+    /// `None` for what no range says.
+    fn listed(self) -> Option<Listed> {
+        let attribute = |(name, value)| {
+            let value = match value {
+                KeptAttribute::Text(text) => Attribute::Text(QuotedString::new(text).ok()?),
+                KeptAttribute::Number(bits) => {
+                    Attribute::Number(Some(f64::from_bits(bits)).filter(|number| number.is_finite())?)
+                }
+            };
+            Some((AttributeName::new(name).ok()?, value))
+        };
+        let [command, out, back] = self.splices;
+        let range = DateRange {
+            id: QuotedString::new(self.id).ok()?,
+            class: self.class.map(QuotedString::new).transpose().ok()?,
+            start: WallTime::from_unix_millis(self.date_ms),
+            duration: self.duration,
+            planned_duration: self.planned_duration,
+            attributes: self.attributes.into_iter().map(attribute).collect::<Option<_>>()?,
+            splices: Splices { command, out, back },
+        };
+        Some(Listed::new(range, self.start, self.end, self.event_id))
+    }
+}
+
 /// A stream's ranges, and the tags whose time has not come.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
@@ -152,6 +225,20 @@ impl Metadata {
     pub(crate) fn forget_ranges(&mut self) {
         self.ranges.clear();
         self.lines = None;
+    }
+
+    /// The listed ranges, for a restart.
+    pub(crate) fn keep(&self) -> Vec<KeptRange> {
+        self.ranges.iter().map(KeptRange::of).collect()
+    }
+
+    /// Lists the ranges of an earlier process. False where there is one that can't be.
+    pub(crate) fn restore(&mut self, ranges: Vec<KeptRange>) -> bool {
+        let listed: Option<Vec<Listed>> = ranges.into_iter().map(KeptRange::listed).collect();
+        let Some(listed) = listed.filter(|listed| listed.len() <= RANGES_MAX) else { return false };
+        self.lines = None;
+        self.ranges = listed;
+        true
     }
 
     /// Lists a range of dates.

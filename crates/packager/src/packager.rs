@@ -3,6 +3,7 @@
 mod budget;
 mod cues;
 mod invariants;
+mod kept;
 
 use std::sync::Arc;
 use std::time::Duration;

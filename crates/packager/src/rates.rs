@@ -1,5 +1,7 @@
 //! Bit rates and the frame rate as measured, for EXT-X-STREAM-INF and the API.
 
+use serde::{Deserialize, Serialize};
+
 use crate::snapshot::Bandwidth;
 
 /// Margin on the measured peak: a live peak must stay under 125 % of BANDWIDTH (Apple authoring specification 1.29).
@@ -12,7 +14,7 @@ const SEGMENTS_AVERAGED: u64 = 16;
 const PEAK_TICKS_MIN: i64 = 45_000;
 
 /// Sums over recent segments.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rates {
     bits: u64,
     ticks: u64,
@@ -25,7 +27,7 @@ pub(crate) struct Rates {
 impl Rates {
     /// A video frame went into the running segment.
     pub(crate) fn frame(&mut self) {
-        self.running_frames += 1;
+        self.running_frames = self.running_frames.saturating_add(1);
     }
 
     /// A segment of that many bytes and 90 kHz ticks ended.
@@ -44,8 +46,8 @@ impl Rates {
         }
         self.bits = self.bits.saturating_add(bits);
         self.ticks = self.ticks.saturating_add(ticks);
-        self.frames += frames;
-        self.segments += 1;
+        self.frames = self.frames.saturating_add(frames);
+        self.segments = self.segments.saturating_add(1);
         let average = per_second(self.bits, self.ticks).max(1);
         let measured = per_second(bits, ticks).max(1);
         let known = self.bandwidth.map_or(0, |bandwidth| bandwidth.peak);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_cmaf::InitSegment;
 use headwater_media::{AudioConfig, MediaTime, TrackKind, VideoConfig, WallTime};
+use serde::{Deserialize, Serialize};
 
 use crate::mpd;
 use crate::playlist::{self, PARTS_HELD_BACK};
@@ -42,7 +43,7 @@ impl Tracks {
 }
 
 /// Bit rates as EXT-X-STREAM-INF states them, container included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bandwidth {
     /// Peak segment bit rate in bit/s, with margin (8216bis 4.1).
     pub peak: u64,
@@ -329,7 +330,7 @@ pub struct Period {
 }
 
 /// How evenly a Period is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cadence {
     /// No segment of it is complete.
     Unknown,

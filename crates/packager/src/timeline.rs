@@ -4,6 +4,7 @@
 //! section 5: it starts with the time of day, goes on over sessions, follows the encoder, and never steps back on a track.
 
 use headwater_media::{MediaTime, Sample, Timescale, TrackKind};
+use serde::{Deserialize, Serialize};
 
 /// 90 kHz ticks per millisecond.
 const TICKS_PER_MS: i64 = 90;
@@ -74,6 +75,22 @@ impl TrackClock {
     }
 }
 
+/// Where a track ended, for a restart: its last decode time, its end in presentation order, the step between its samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KeptClock {
+    last_dts: Option<i64>,
+    end: Option<i64>,
+    step: i64,
+}
+
+impl KeptClock {
+    /// True when none of its times is negative or beyond `max`.
+    pub(crate) fn is_within(&self, max: i64) -> bool {
+        let times = self.last_dts.into_iter().chain(self.end).chain([self.step]);
+        times.into_iter().all(|ticks| (0..=max).contains(&ticks))
+    }
+}
+
 /// Maps container stamps to the media clock of one stream, over any number of publishing sessions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Timeline {
@@ -90,6 +107,24 @@ impl Timeline {
     /// A timeline that no session has touched.
     pub(crate) fn new() -> Timeline {
         Timeline::default()
+    }
+
+    /// Where video and audio ended.
+    pub(crate) fn keep(&self) -> [KeptClock; 2] {
+        [&self.video, &self.audio].map(|track| KeptClock {
+            last_dts: track.last_dts,
+            end: track.end,
+            step: track.step,
+        })
+    }
+
+    /// Sessions of an earlier process ended there: decode times go on rising.
+    pub(crate) fn restore(&mut self, kept: [KeptClock; 2]) {
+        for (track, KeptClock { last_dts, end, step }) in
+            [&mut self.video, &mut self.audio].into_iter().zip(kept)
+        {
+            (track.last_dts, track.end, track.step) = (last_dts, end, step);
+        }
     }
 
     /// What was mended since the beginning.

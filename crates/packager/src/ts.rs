@@ -7,7 +7,7 @@ use headwater_media::{MediaTime, Sample, Timescale, TrackKind, WallTime};
 use headwater_mpegts as mpegts;
 
 use crate::Clock;
-use crate::held::tracked;
+use crate::held::{Alive, tracked};
 use crate::snapshot::{Tracks, TsRendition, TsSegment};
 use crate::window::{Numbering, Window};
 
@@ -69,6 +69,14 @@ impl TsPackaging {
                 Ok(())
             }
         }
+    }
+
+    /// Lists what an earlier process listed, in which counters go on behind.
+    pub(crate) fn refill(&mut self, discontinuity_sequence: u64, segments: Vec<(TsSegment, Alive)>) {
+        if let Some(muxer) = &mut self.muxer {
+            segments.iter().for_each(|(segment, _)| muxer.go_on_behind(&segment.payload));
+        }
+        self.window.refill(discontinuity_sequence, segments);
     }
 
     /// Starts a segment at `start` (90 kHz ticks).

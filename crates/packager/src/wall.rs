@@ -51,6 +51,11 @@ impl WallMapping {
         self.late_segments = 0;
     }
 
+    /// An earlier process ended with that mapping.
+    pub(crate) fn resume(&mut self, offset_ms: i64) {
+        self.offset_ms = offset_ms;
+    }
+
     /// A sample of media time `media` arrived.
     pub(crate) fn observe(&mut self, media: MediaTime, clock: Clock) {
         let now_ms = i64::try_from(clock.now.as_millis()).unwrap_or(i64::MAX);

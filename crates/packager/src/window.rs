@@ -90,7 +90,7 @@ impl<S: Segment> Window<S> {
     }
 
     /// The number of the first segment without which less than `keep` would be listed.
-    fn first_that_leaves(&self, keep: Duration) -> u64 {
+    pub(crate) fn first_that_leaves(&self, keep: Duration) -> u64 {
         let mut rest = self.total();
         for kept in &self.listed {
             rest = rest.saturating_sub(span(kept.segment.duration()));
@@ -99,6 +99,25 @@ impl<S: Segment> Window<S> {
             }
         }
         self.next_sequence
+    }
+
+    /// What is listed from number `first` on, and EXT-X-DISCONTINUITY-SEQUENCE of a list that begins so.
+    pub(crate) fn listed_from(&self, first: u64) -> (u64, Vec<Arc<S>>) {
+        let listed = self.listed.iter().map(|kept| &kept.segment);
+        let left = listed.clone().take_while(|segment| segment.sequence() < first);
+        let tags_left = left.filter(|segment| segment.discontinuity()).count() as u64;
+        let rest = listed.skip_while(|segment| segment.sequence() < first).cloned().collect();
+        (self.discontinuity_sequence.saturating_add(tags_left), rest)
+    }
+
+    /// Lists what an earlier process listed: consecutive numbers, up to the one before the next.
+    pub(crate) fn refill(&mut self, discontinuity_sequence: u64, segments: Vec<(S, Alive)>) {
+        let Some((first, _)) = segments.first() else { return };
+        self.next_sequence = first.sequence();
+        self.discontinuity_sequence = discontinuity_sequence;
+        for (segment, alive) in segments {
+            self.push(segment, alive);
+        }
     }
 
     /// Delists what lies before `first`, forgets what has been kept long enough.

@@ -10,6 +10,11 @@ proptest! {
     fn whatever_a_publisher_does(script in proptest::collection::vec(any::<u8>(), 0..120)) {
         fuzzing::packager(&script);
     }
+
+    #[test]
+    fn whatever_lies_where_a_stream_was_kept(script in proptest::collection::vec(any::<u8>(), 0..12)) {
+        fuzzing::kept(&script);
+    }
 }
 
 #[test]

@@ -73,6 +73,11 @@ impl AttributeName {
             None => Ok(AttributeName(name.into_boxed_str())),
         }
     }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl DateRange {

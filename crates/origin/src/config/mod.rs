@@ -263,6 +263,9 @@ pub struct Limits {
     /// waits to be packaged, and what slow readers hold beyond that.
     #[serde(deserialize_with = "size_within::<1, 1_048_576, _>", serialize_with = "size_out")]
     pub max_bytes_per_stream: u64,
+    /// Bytes of media that all streams together leave in `state_dir` for the next process; 0 for nothing.
+    #[serde(deserialize_with = "size_within::<0, 1_048_576, _>", serialize_with = "size_out")]
+    pub max_kept_bytes: u64,
 }
 
 /// `[apps.NAME]`.
@@ -457,7 +460,7 @@ impl Default for Publish {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { max_streams: 10_000, max_bytes_per_stream: 512 << 20 }
+        Limits { max_streams: 10_000, max_bytes_per_stream: 512 << 20, max_kept_bytes: 512 << 20 }
     }
 }
 

@@ -124,6 +124,11 @@ impl AudioTrack {
         self.end = None;
     }
 
+    /// An earlier process wrote sound up to there.
+    pub(super) fn go_on_from(&mut self, end: MediaTime) {
+        self.end = Some(end.ticks()).filter(|_| end.scale() == self.scale);
+    }
+
     /// It is not part of what is published any more.
     pub(super) fn leave(&mut self) {
         self.active = false;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use headwater_manifest::hls::PART_DURATION_SLACK;
 use headwater_media::{MediaTime, Timescale};
+use serde::{Deserialize, Serialize};
 
 /// Of the part target, what every part but a segment's last has to reach (8216bis 4.4.4.9).
 const SHARE_MIN_PERCENT: i64 = 85;
@@ -18,7 +19,7 @@ const PART_MS_MAX: i64 = 2_000;
 const WISH_SHARE_PERCENT: i64 = 99;
 
 /// The length of a stream's parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartPlan {
     /// What a part of video lasts, 90 kHz ticks: a whole number of frames. Of a stream of sound alone, the same of sound.
     pub(crate) nominal: i64,
