@@ -57,6 +57,7 @@ fn rendition(last: u64, growing: usize) -> CmafRendition {
         discontinuity_sequence: 0,
         listed: (last - 9..=last).map(segment).collect(),
         retained: (last - 12..last - 9).map(segment).collect(),
+        inits: vec![init()],
     };
     let sequence = last + 1;
     let edge = Edge {

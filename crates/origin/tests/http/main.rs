@@ -117,6 +117,7 @@ fn snapshot(state: State, listed: u64) -> Snapshot {
             discontinuity_sequence: 0,
             listed: (0..listed).map(|n| segment(FIRST + n)).collect(),
             retained: if listed == 0 { Vec::new() } else { vec![segment(FIRST - 2), segment(FIRST - 1)] },
+            ..TsRendition::default()
         })),
     }
 }
