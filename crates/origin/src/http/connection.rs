@@ -135,6 +135,14 @@ impl Carrier {
         Box::pin(async move { super::turned_on(&mut shutdown).await })
     }
 
+    /// Resolves when an answer that was waited for may go out.
+    pub(super) async fn turn(&self) {
+        match self {
+            Carrier::Http1(_) => {}
+            Carrier::Http2(answer) => answer.turn().await,
+        }
+    }
+
     /// Most bytes that are handed over at a time.
     pub(super) fn piece_bytes_max(&self) -> usize {
         match self {

@@ -9,6 +9,7 @@ use headwater_packager::Snapshot;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::connection::Carrier;
 use crate::admission::Admission;
 use crate::events::Events;
 use crate::published::Published;
@@ -30,6 +31,8 @@ pub(super) struct Holder<'a> {
     pub hold_timeout: Duration,
     /// What the request is traced by, if it is.
     pub span: &'a Span,
+    /// Where the answer goes, which may have to wait for its turn there.
+    pub carrier: &'a Carrier,
 }
 
 /// How a hold ended.
@@ -72,8 +75,18 @@ pub(super) async fn until(
     };
     let mut shutdown = holder.shutdown.clone();
     let version = async {
-        let version = versions.wait_for(|published| enough(&published.snapshot)).await;
-        version.map(|published| Arc::clone(&published)).ok()
+        loop {
+            // As above: it is looked at anew when it is its turn, which is nearly always at once.
+            let has_come = versions.wait_for(|published| enough(&published.snapshot)).await.is_ok();
+            if !has_come {
+                return None;
+            }
+            holder.carrier.turn().await;
+            let published = Arc::clone(&versions.borrow_and_update());
+            if enough(&published.snapshot) {
+                return Some(published);
+            }
+        }
     };
     tokio::select! {
         version = timeout(limit, version) => match version {

@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::connection::{
@@ -47,6 +47,10 @@ const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// Most bytes of an answer that are handed over at a time: a frame as large as every client takes it (RFC 9113 4.2).
 pub(super) const PIECE_BYTES_MAX: usize = 16 << 10;
 
+/// Answers to held requests that are made before the connection's task has taken them. All are released at once, and each that waits
+/// for the task takes 2 KiB, of which h2 keeps the places for as long as the connection lives.
+const TURNS: usize = 16;
+
 /// Requests that were reset before they were looked at (CVE-2023-44487): a page that is left gives up some at once, and only those
 /// that came in the same packets count. One more ends the connection.
 const RESETS_PENDING_MAX: usize = 64;
@@ -66,6 +70,8 @@ const GOAWAY_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Activity {
     deadlines: Deadlines,
     state: Mutex<State>,
+    /// Held requests whose answers may be made before the connection's task has run again.
+    turns: Semaphore,
     /// True when the process drains.
     shutdown: watch::Receiver<bool>,
 }
@@ -122,6 +128,7 @@ impl Activity {
                 cuts: Vec::new(),
                 task: None,
             }),
+            turns: Semaphore::new(TURNS),
             shutdown,
         })
     }
@@ -189,6 +196,11 @@ impl Activity {
         let mut state = self.lock();
         state.cuts.push(cut);
         state.wake();
+    }
+
+    /// The task has taken what was made.
+    fn next_turns(&self) {
+        self.turns.add_permits(TURNS.saturating_sub(self.turns.available_permits()));
     }
 
     /// What was cut off; the task is woken for what comes.
@@ -285,6 +297,19 @@ impl Answer {
     /// True when the process drains.
     pub(super) fn shutdown(&self) -> watch::Receiver<bool> {
         self.activity.shutdown.clone()
+    }
+
+    /// Resolves when the answer to a held request may be made.
+    pub(super) async fn turn(&self) {
+        let turns = &self.activity.turns;
+        // Nobody closes it.
+        if let Ok(turn) = turns.acquire().await {
+            turn.forget();
+        }
+        if turns.available_permits() == 0 {
+            // Whoever has the last one sees to the next ones, whatever becomes of its answer.
+            self.activity.lock().wake();
+        }
     }
 
     /// For a piece that is handed over.
@@ -434,6 +459,8 @@ where
                 }
                 cut_off(cut.why);
             }
+            // Behind `next_cut`, which sees to it that the task is woken when they have been taken.
+            activity.next_turns();
             match ready!(rest_ends(sleep.as_mut(), cx, || activity.deadline())) {
                 // The client is told before: a request that is on the way can be sent again elsewhere.
                 Rest::Idle if activity.leave() => connection.as_mut().graceful_shutdown(),

@@ -350,6 +350,7 @@ impl Client {
                         shutdown: &self.shutdown,
                         hold_timeout,
                         span: &span,
+                        carrier: &carrier,
                     };
                     let reply = answer::answer(&self.context, &holder, &asked).await;
                     if span.is_recording() {

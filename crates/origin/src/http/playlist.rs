@@ -1,7 +1,7 @@
 //! Playlists and MPDs: the newest version, the first one when the stream is about to have it, or the one that a Low-Latency HLS
 //! client waits for.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -22,6 +22,9 @@ const TARGET_DURATIONS_HELD: u32 = 3;
 
 /// A version that a client waited for is named by its URL, so a cache may keep it for so many target durations (8216bis B.1).
 const TARGET_DURATIONS_KEPT: u32 = 6;
+
+/// Values of Cache-Control that are there already, by their seconds: six target durations of 10 s and some.
+const SECONDS_KEPT: u32 = 64;
 
 /// Answers with a playlist or an MPD; waits for the first one while media flows that it is about to list. A stream is live
 /// with its first segment of any packaging, and CMAF's first one is complete a few frames of audio later than MPEG-TS's.
@@ -173,5 +176,11 @@ fn cache_control_for_version(snapshot: &Snapshot) -> HeaderValue {
 }
 
 fn seconds(seconds: u32) -> HeaderValue {
+    // A crowd is answered with the same one, thousands at a time.
+    static KEPT: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| (0..SECONDS_KEPT).map(max_age).collect());
+    usize::try_from(seconds).ok().and_then(|index| KEPT.get(index).cloned()).unwrap_or_else(|| max_age(seconds))
+}
+
+fn max_age(seconds: u32) -> HeaderValue {
     HeaderValue::try_from(format!("public, max-age={seconds}")).unwrap_or(SHORT)
 }
