@@ -77,7 +77,8 @@ impl Body {
             // Writing to a String does not fail.
             let _ = write!(tag, "{byte:02x}");
         }
-        let quoted = |text| HeaderValue::try_from(text).expect("hexadecimal digits in quotes are a header's value");
+        let quoted =
+            |text| HeaderValue::try_from(text).expect("hexadecimal digits in quotes are a header's value");
         let (etag, gzip_etag) = (quoted(format!("\"{tag}\"")), quoted(format!("\"{tag}-gz\"")));
         Body { plain, etag, gzip_etag, gzip: OnceLock::new() }
     }

@@ -157,7 +157,8 @@ pub(super) async fn answer(context: &Context, holder: &Holder<'_>, asked: &Asked
             segment::part(holder, &stream, kind, sequence, part).await
         }
         Target::Continuous(stream, container) => {
-            continuously(holder, &stream, container, asked.upgrade.as_ref()).await
+            // In a place of its own: every held request would have room for what few are.
+            Box::pin(continuously(holder, &stream, container, asked.upgrade.as_ref())).await
         }
         Target::Here(reply) => *reply,
     };

@@ -1,15 +1,16 @@
 //! Holding a request until a stream's version is the one it waits for: bounded in time and in number.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use headwater_media::TrackKind;
 use headwater_packager::Snapshot;
-use tokio::sync::watch;
-use tokio::time::timeout;
 
-use super::connection::Carrier;
+use super::connection::{Carrier, HoldEnds};
 use crate::admission::Admission;
 use crate::events::Events;
 use crate::published::Published;
@@ -25,13 +26,11 @@ pub(super) struct Holder<'a> {
     pub events: &'a Events,
     /// Who asks.
     pub address: IpAddr,
-    /// Turns true when the process drains: every hold ends then.
-    pub shutdown: &'a watch::Receiver<bool>,
     /// How long the first playlist is waited for.
     pub hold_timeout: Duration,
     /// What the request is traced by, if it is.
     pub span: &'a Span,
-    /// Where the answer goes, which may have to wait for its turn there.
+    /// What carries the answer. It bounds the wait, ends it when the process drains, and may have the answer wait for its turn.
     pub carrier: &'a Carrier,
 }
 
@@ -73,7 +72,7 @@ pub(super) async fn until(
         Some(kind) => stream.subscribe_to(kind),
         None => stream.subscribe(),
     };
-    let mut shutdown = holder.shutdown.clone();
+    let mut hold = holder.carrier.hold(limit);
     let version = async {
         loop {
             // As above: it is looked at anew when it is its turn, which is nearly always at once.
@@ -88,11 +87,20 @@ pub(super) async fn until(
             }
         }
     };
-    tokio::select! {
-        version = timeout(limit, version) => match version {
-            Ok(Some(published)) => Held::Version(published),
-            Ok(None) | Err(_) => Held::TimedOut,
-        },
-        () = super::turned_on(&mut shutdown) => Held::Draining,
+    let mut version = pin!(version);
+    let ended = poll_fn(|cx| match version.as_mut().poll(cx) {
+        Poll::Ready(version) => Poll::Ready(version.map_or(Held::TimedOut, Held::Version)),
+        Poll::Pending => hold.poll(cx).map(|ended| match ended {
+            HoldEnds::TimedOut => Held::TimedOut,
+            HoldEnds::Draining => Held::Draining,
+        }),
+    })
+    .await;
+    match ended {
+        // What has come and had no turn yet is better late than never.
+        Held::TimedOut => Some(stream.current())
+            .filter(|current| enough(&current.snapshot))
+            .map_or(Held::TimedOut, Held::Version),
+        ended => ended,
     }
 }

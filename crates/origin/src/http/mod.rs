@@ -347,7 +347,6 @@ impl Client {
                         limits: &self.context.holds,
                         events: self.context.registry.events(),
                         address,
-                        shutdown: &self.shutdown,
                         hold_timeout,
                         span: &span,
                         carrier: &carrier,

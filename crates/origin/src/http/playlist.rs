@@ -178,7 +178,10 @@ fn cache_control_for_version(snapshot: &Snapshot) -> HeaderValue {
 fn seconds(seconds: u32) -> HeaderValue {
     // A crowd is answered with the same one, thousands at a time.
     static KEPT: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| (0..SECONDS_KEPT).map(max_age).collect());
-    usize::try_from(seconds).ok().and_then(|index| KEPT.get(index).cloned()).unwrap_or_else(|| max_age(seconds))
+    usize::try_from(seconds)
+        .ok()
+        .and_then(|index| KEPT.get(index).cloned())
+        .unwrap_or_else(|| max_age(seconds))
 }
 
 fn max_age(seconds: u32) -> HeaderValue {

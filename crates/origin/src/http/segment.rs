@@ -48,6 +48,16 @@ enum Place {
     Unknown,
 }
 
+impl Place {
+    /// How long it is waited for, if it is.
+    fn limit(&self) -> Option<Duration> {
+        match self {
+            Place::Next(limit) => Some(*limit),
+            _ => None,
+        }
+    }
+}
+
 /// A complete segment of any packaging.
 struct Whole {
     content_type: HeaderValue,
@@ -65,7 +75,9 @@ pub(super) async fn segment(
     sequence: u64,
 ) -> Reply {
     let mut place = place(&stream.current().snapshot, rendition, sequence);
-    if let Place::Next(limit) = place {
+    if let Some(limit) = place.limit() {
+        // Moved: what is held has no room for it.
+        drop(place);
         let enough =
             |snapshot: &Snapshot| !matches!(self::place(snapshot, rendition, sequence), Place::Next(_));
         let kind = match rendition {
@@ -107,7 +119,8 @@ pub(super) async fn part(
     part: u32,
 ) -> Reply {
     let mut place = place_of_part(&stream.current().snapshot, kind, sequence, part);
-    if let Place::Next(limit) = place {
+    if let Some(limit) = place.limit() {
+        drop(place);
         let enough =
             |snapshot: &Snapshot| !matches!(place_of_part(snapshot, kind, sequence, part), Place::Next(_));
         place = match hold::until(holder, stream, Some(kind), limit, enough).await {
@@ -136,7 +149,8 @@ fn place_of_part(snapshot: &Snapshot, kind: TrackKind, sequence: u64, part: u32)
         let date = date.or_else(|| rendition.segment(sequence).map(|segment| segment.program_date_time));
         let wall_ms = date.map_or(0, WallTime::unix_millis);
         let payload = found.payload.clone();
-        let etag = HeaderValue::try_from(format!("\"{sequence}.{part}-{wall_ms:x}-{:x}\"", payload.len())).ok();
+        let etag =
+            HeaderValue::try_from(format!("\"{sequence}.{part}-{wall_ms:x}-{:x}\"", payload.len())).ok();
         return Place::Here(Whole { content_type: CMAF, etag, payload: payload.into() });
     }
     if is_gone(rendition, sequence) {
