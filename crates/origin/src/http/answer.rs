@@ -467,3 +467,55 @@ fn joined(headers: &HeaderMap, name: HeaderName) -> Option<Cow<'_, str>> {
     let first = values.next()?;
     Some(values.fold(first.into(), |list, value| format!("{list}, {value}").into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+
+    use super::super::{connection::Carrier, http1};
+    use super::*;
+    use crate::config::Config;
+    use crate::registry::Registry;
+    use crate::telemetry::Telemetry;
+
+    /// Every held request has its own: 10,000 of them at once. What few requests need is boxed.
+    const BYTES_MAX: usize = 700;
+
+    #[test]
+    fn a_held_answer_is_small() {
+        let registry = Registry::new(Arc::new(Config::default()), Clocks::start(), None);
+        let context = Context::new(Arc::clone(&registry), Arc::new(Config::default()));
+        let span = Telemetry::default().request(&Method::GET, &HeaderMap::new(), || false);
+        let carrier = Carrier::Http1(http1::Activity::new(watch::channel(false).1));
+        let holder = Holder {
+            limits: &context.holds,
+            events: registry.events(),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            hold_timeout: Duration::ZERO,
+            span: &span,
+            carrier: &carrier,
+        };
+        let asked = Asked {
+            is_head: false,
+            path: "/live/cam/video/media.m3u8".to_owned(),
+            kind: RequestKind::Playlist,
+            shown: None,
+            gzip: true,
+            directives: Directives::default(),
+            upgrade: None,
+            clock_url: None,
+            conditions: None,
+        };
+        let bytes = size_of_val(&answer(&context, &holder, &asked));
+        println!(
+            "answer {bytes} asked {} reply {} hold {}",
+            size_of::<Asked>(),
+            size_of::<Reply>(),
+            size_of::<super::super::connection::Hold<'_>>()
+        );
+        assert!(bytes <= BYTES_MAX, "{bytes}");
+    }
+}

@@ -57,6 +57,10 @@ pub(super) async fn until(
     limit: Duration,
     enough: impl Fn(&Snapshot) -> bool,
 ) -> Held {
+    if kind.is_some() && enough(&stream.current().snapshot) {
+        // As at the end of a hold: a crowd that begins asks for what is there.
+        turn(holder).await;
+    }
     // Not kept while it waits: what this version lists may have to go meanwhile.
     if let Some(current) = Some(stream.current()).filter(|current| enough(&current.snapshot)) {
         return Held::Version(current);
@@ -103,4 +107,16 @@ pub(super) async fn until(
             .map_or(Held::TimedOut, Held::Version),
         ended => ended,
     }
+}
+
+/// Until the answer may be made of what is there: the client's connection takes one behind the other.
+pub(super) async fn turn(holder: &Holder<'_>) {
+    let mut hold = holder.carrier.hold(holder.hold_timeout);
+    let mut turn = pin!(holder.carrier.turn());
+    poll_fn(|cx| match turn.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        // Better late than never, here as well.
+        Poll::Pending => hold.poll(cx).map(drop),
+    })
+    .await;
 }

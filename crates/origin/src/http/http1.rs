@@ -455,6 +455,6 @@ mod tests {
         activity.flush_waits(Some(8));
         assert!(activity.deadline(&deadlines).0 > first, "a byte was taken");
         activity.flushed();
-        assert_eq!(activity.deadline(&deadlines).1, Rest::Header);
+        assert_eq!(activity.deadline(&deadlines).1, Due::Ends(Rest::Header));
     }
 }

@@ -95,10 +95,17 @@ async fn low_latency(
     directives: Directives,
     gzip: bool,
 ) -> Reply {
-    let delta = directives.skip && published.snapshot.state != State::Ended;
-    let document = if delta { Document::CmafDelta(kind) } else { Document::CmafMedia(kind) };
+    // Of what has ended, what is left is whole.
+    let document = |snapshot: &Snapshot| match directives.skip && snapshot.state != State::Ended {
+        true => Document::CmafDelta(kind),
+        false => Document::CmafMedia(kind),
+    };
     let Some(wanted) = directives.wanted.filter(|_| published.snapshot.state != State::Ended) else {
-        return version(&published, document, cache_control_for_tune_in(&published.snapshot), gzip);
+        drop(published);
+        hold::turn(holder).await;
+        let current = stream.current();
+        let kept = cache_control_for_tune_in(&current.snapshot);
+        return version(&current, document(&current.snapshot), kept, gzip);
     };
     let Some(now) = LowLatency::of(&published.snapshot, kind) else { return Reply::not_found("no media\n") };
     if wanted.is_too_far(now.rendition, now.part_target) {
@@ -114,13 +121,14 @@ async fn low_latency(
     match hold::until(holder, stream, Some(kind), limit, |snapshot| satisfies(snapshot, kind, wanted)).await {
         Held::Version(published) => {
             let kept = cache_control_for_version(&published.snapshot);
-            // The stream has ended meanwhile: what is left is whole.
-            let is_ended = published.snapshot.state == State::Ended;
-            version(&published, if is_ended { Document::CmafMedia(kind) } else { document }, kept, gzip)
+            version(&published, document(&published.snapshot), kept, gzip)
         }
         Held::TimedOut => Reply::unavailable("what was asked for has not come\n"),
         // The newest version is as good as none at all to a player, and better than an error; not to a cache.
-        Held::Refused => version(&stream.current(), document, NO_STORE, gzip),
+        Held::Refused => {
+            let current = stream.current();
+            version(&current, document(&current.snapshot), NO_STORE, gzip)
+        }
         Held::Draining => Reply::unavailable("the server is shutting down\n"),
     }
 }
