@@ -32,7 +32,7 @@ pub(super) const HOST_BYTES_MAX: usize = 262;
 pub(super) struct Asked {
     pub(super) is_head: bool,
     /// Decoded, without a token in front.
-    pub(super) path: String,
+    pub(super) path: Box<str>,
     pub(super) kind: RequestKind,
     /// The token, wherever it was.
     shown: Option<Box<permission::Shown>>,
@@ -40,9 +40,9 @@ pub(super) struct Asked {
     /// Of a media playlist of CMAF.
     directives: Directives,
     /// What accepts the WebSocket that is asked for.
-    upgrade: Option<HeaderValue>,
+    upgrade: Option<Box<HeaderValue>>,
     /// Where this server's clock is for whoever asks for an MPD.
-    clock_url: Option<String>,
+    clock_url: Option<Box<str>>,
     /// When there are any.
     conditions: Option<Box<Conditions>>,
 }
@@ -82,7 +82,7 @@ pub(super) fn ask(
     let path = route::decode(request.uri().path()).map_err(|error| Box::new(bad_request(error)))?;
     let (path, in_path) = permission::split(&path);
     let shown = permission::shown(request, in_path).map(Box::new);
-    let path = path.to_owned();
+    let path = Box::from(path);
     let headers = request.headers();
     let gzip = joined(headers, header::ACCEPT_ENCODING).is_some_and(|text| encoding::prefers_gzip(&text));
     let resource = route::resource(&path);
@@ -91,7 +91,7 @@ pub(super) fn ask(
         Ok(Resource::Document(_, document)) => (Some(document), None),
         Ok(Resource::Continuous(_, Container::Flv)) => match websocket::asked(request) {
             websocket::Asked::Nothing => (None, None),
-            websocket::Asked::WebSocket(accept) => (None, Some(accept)),
+            websocket::Asked::WebSocket(accept) => (None, Some(Box::new(accept))),
             websocket::Asked::Refused(refusal) => return Err(Box::new(refusal)),
         },
         _ => (None, None),
@@ -102,7 +102,8 @@ pub(super) fn ask(
         return Err(Box::new(moved));
     }
     let is_mpd = matches!(document, Some(Document::Mpd | Document::LowLatencyMpd));
-    let clock_url = is_mpd.then(|| clock_url(context, request, is_secure)).flatten();
+    let clock_url =
+        is_mpd.then(|| clock_url(context, request, is_secure)).flatten().map(String::into_boxed_str);
     let directives = match document {
         Some(Document::CmafMedia(_)) => {
             directives(request.uri().query()).map_err(|error| Box::new(bad_directives(error)))?
@@ -148,7 +149,7 @@ pub(super) async fn answer(context: &Context, holder: &Holder<'_>, asked: &Asked
     let mut reply = match target(context, holder.address, asked) {
         Target::Document(stream, document) => {
             let clock_url = asked.clock_url.as_deref();
-            playlist::document(holder, &stream, document, asked.directives, clock_url, asked.gzip).await
+            playlist::document(holder, &stream, document, &asked.directives, clock_url, asked.gzip).await
         }
         Target::Segment(stream, rendition, sequence) => {
             segment::segment(holder, &stream, rendition, sequence).await
@@ -158,7 +159,7 @@ pub(super) async fn answer(context: &Context, holder: &Holder<'_>, asked: &Asked
         }
         Target::Continuous(stream, container) => {
             // In a place of its own: every held request would have room for what few are.
-            Box::pin(continuously(holder, &stream, container, asked.upgrade.as_ref())).await
+            Box::pin(continuously(holder, &stream, container, asked.upgrade.as_deref())).await
         }
         Target::Here(reply) => *reply,
     };
@@ -500,7 +501,7 @@ mod tests {
         };
         let asked = Asked {
             is_head: false,
-            path: "/live/cam/video/media.m3u8".to_owned(),
+            path: Box::from("/live/cam/video/media.m3u8"),
             kind: RequestKind::Playlist,
             shown: None,
             gzip: true,

@@ -34,7 +34,7 @@ pub(super) async fn document(
     holder: &Holder<'_>,
     stream: &Stream,
     document: Document,
-    directives: Directives,
+    directives: &Directives,
     clock_url: Option<&str>,
     gzip: bool,
 ) -> Reply {
@@ -92,7 +92,7 @@ async fn low_latency(
     stream: &Stream,
     published: Arc<Published>,
     kind: TrackKind,
-    directives: Directives,
+    directives: &Directives,
     gzip: bool,
 ) -> Reply {
     // Of what has ended, what is left is whole.
