@@ -50,7 +50,6 @@ fn held_requests_of_http2_are_small() {
     let report = headwater_load::block_on(hold::run(&options)).and_then(std::convert::identity);
     let report = report.unwrap_or_else(|error| panic!("{error}"));
     println!("{report}");
-    assert!(report.errors.is_empty(), "{report}");
     assert!(report.parts > 0 && report.requests >= VIEWERS as u64, "all of them were released: {report}");
     let bytes = report.server.expect("a process on this machine").rss_per_viewer_bytes;
     assert!(bytes <= BYTES_PER_VIEWER_MAX, "{bytes:.0} bytes for each held request: {report}");

@@ -142,29 +142,36 @@ fn kind(resource: &Resource<'_>) -> RequestKind {
 }
 
 /// The answer to one request.
-pub(super) async fn answer(context: &Context, holder: &Holder<'_>, asked: &Asked) -> Reply {
-    if let Err(refusal) = permission::permit(context, holder, &asked.path, asked.shown.as_deref()).await {
-        return *refusal;
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice, and it is held")]
+pub(super) fn answer(
+    context: &Context,
+    holder: &Holder<'_>,
+    asked: &Asked,
+) -> impl Future<Output = Reply> + Send {
+    async move {
+        if let Err(refusal) = permission::permit(context, holder, &asked.path, asked.shown.as_deref()).await {
+            return *refusal;
+        }
+        let mut reply = match target(context, holder.address, asked) {
+            Target::Document(stream, document) => {
+                let clock_url = asked.clock_url.as_deref();
+                playlist::document(holder, &stream, document, &asked.directives, clock_url, asked.gzip).await
+            }
+            Target::Segment(stream, rendition, sequence) => {
+                segment::segment(holder, &stream, rendition, sequence).await
+            }
+            Target::Part(stream, kind, sequence, part) => {
+                segment::part(holder, &stream, kind, sequence, part).await
+            }
+            Target::Continuous(stream, container) => {
+                // In a place of its own: every held request would have room for what few are.
+                Box::pin(continuously(holder, &stream, container, asked.upgrade.as_deref())).await
+            }
+            Target::Here(reply) => *reply,
+        };
+        permission::keep_private(context, asked.shown.as_deref(), &mut reply);
+        conclude(reply, asked)
     }
-    let mut reply = match target(context, holder.address, asked) {
-        Target::Document(stream, document) => {
-            let clock_url = asked.clock_url.as_deref();
-            playlist::document(holder, &stream, document, &asked.directives, clock_url, asked.gzip).await
-        }
-        Target::Segment(stream, rendition, sequence) => {
-            segment::segment(holder, &stream, rendition, sequence).await
-        }
-        Target::Part(stream, kind, sequence, part) => {
-            segment::part(holder, &stream, kind, sequence, part).await
-        }
-        Target::Continuous(stream, container) => {
-            // In a place of its own: every held request would have room for what few are.
-            Box::pin(continuously(holder, &stream, container, asked.upgrade.as_deref())).await
-        }
-        Target::Here(reply) => *reply,
-    };
-    permission::keep_private(context, asked.shown.as_deref(), &mut reply);
-    conclude(reply, asked)
 }
 
 /// RFC 9112 3.2: HTTP/1.1 without Host, or with two, or with one that is none, is a bad request; HTTP/1.0 has none.

@@ -50,62 +50,65 @@ pub(super) enum Held {
 /// The stream's first version, from the current one on, that `enough` accepts. A client that leaves drops this future.
 ///
 /// `kind`: only what comes to that CMAF rendition, and the stream's state, can make it enough; who waits is woken by nothing else.
-pub(super) async fn until(
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice, and it is held")]
+pub(super) fn until(
     holder: &Holder<'_>,
     stream: &Stream,
     kind: Option<TrackKind>,
     limit: Duration,
-    enough: impl Fn(&Snapshot) -> bool,
-) -> Held {
-    if kind.is_some() && enough(&stream.current().snapshot) {
-        // As at the end of a hold: a crowd that begins asks for what is there.
-        turn(holder).await;
-    }
-    // Not kept while it waits: what this version lists may have to go meanwhile.
-    if let Some(current) = Some(stream.current()).filter(|current| enough(&current.snapshot)) {
-        return Held::Version(current);
-    }
-    if limit.is_zero() {
-        return Held::TimedOut;
-    }
-    let Some(_admitted) = holder.limits.admit(holder.address) else {
-        holder.events.limit_reached("http.max_held_requests", stream.app(), stream.name());
-        return Held::Refused;
-    };
-    let mut versions = match kind {
-        Some(kind) => stream.subscribe_to(kind),
-        None => stream.subscribe(),
-    };
-    let mut hold = holder.carrier.hold(limit);
-    let version = async {
-        loop {
-            // As above: it is looked at anew when it is its turn, which is nearly always at once.
-            let has_come = versions.wait_for(|published| enough(&published.snapshot)).await.is_ok();
-            if !has_come {
-                return None;
-            }
-            holder.carrier.turn().await;
-            let published = Arc::clone(&versions.borrow_and_update());
-            if enough(&published.snapshot) {
-                return Some(published);
-            }
+    enough: impl Fn(&Snapshot) -> bool + Send + Sync,
+) -> impl Future<Output = Held> + Send {
+    async move {
+        if kind.is_some() && enough(&stream.current().snapshot) {
+            // As at the end of a hold: a crowd that begins asks for what is there.
+            turn(holder).await;
         }
-    };
-    let mut version = pin!(version);
-    let ended = poll_fn(|cx| match version.as_mut().poll(cx) {
-        Poll::Ready(version) => Poll::Ready(version.map_or(Held::TimedOut, Held::Version)),
-        Poll::Pending => hold.poll(cx).map(|ended| match ended {
-            HoldEnds::TimedOut => Held::TimedOut,
-            HoldEnds::Draining => Held::Draining,
-        }),
-    })
-    .await;
-    match ended {
-        // What has come and had no turn yet is better late than never.
-        Held::TimedOut => Some(stream.current())
-            .filter(|current| enough(&current.snapshot))
-            .map_or(Held::TimedOut, Held::Version),
-        ended => ended,
+        // Not kept while it waits: what this version lists may have to go meanwhile.
+        if let Some(current) = Some(stream.current()).filter(|current| enough(&current.snapshot)) {
+            return Held::Version(current);
+        }
+        if limit.is_zero() {
+            return Held::TimedOut;
+        }
+        let Some(_admitted) = holder.limits.admit(holder.address) else {
+            holder.events.limit_reached("http.max_held_requests", stream.app(), stream.name());
+            return Held::Refused;
+        };
+        let mut versions = match kind {
+            Some(kind) => stream.subscribe_to(kind),
+            None => stream.subscribe(),
+        };
+        let mut hold = holder.carrier.hold(limit);
+        let version = async {
+            loop {
+                // As above: it is looked at anew when it is its turn, which is nearly always at once.
+                let has_come = versions.wait_for(|published| enough(&published.snapshot)).await.is_ok();
+                if !has_come {
+                    return None;
+                }
+                holder.carrier.turn().await;
+                let published = Arc::clone(&versions.borrow_and_update());
+                if enough(&published.snapshot) {
+                    return Some(published);
+                }
+            }
+        };
+        let mut version = pin!(version);
+        let ended = poll_fn(|cx| match version.as_mut().poll(cx) {
+            Poll::Ready(version) => Poll::Ready(version.map_or(Held::TimedOut, Held::Version)),
+            Poll::Pending => hold.poll(cx).map(|ended| match ended {
+                HoldEnds::TimedOut => Held::TimedOut,
+                HoldEnds::Draining => Held::Draining,
+            }),
+        })
+        .await;
+        match ended {
+            // What has come and had no turn yet is better late than never.
+            Held::TimedOut => Some(stream.current())
+                .filter(|current| enough(&current.snapshot))
+                .map_or(Held::TimedOut, Held::Version),
+            ended => ended,
+        }
     }
 }
 
