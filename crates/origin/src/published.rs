@@ -9,6 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use headwater_media::TrackKind;
 use headwater_packager::Snapshot;
+use hyper::header::HeaderValue;
 use sha2::{Digest, Sha256};
 
 /// gzip level: above it, playlists of some hundred bytes to some kilobytes get no smaller.
@@ -62,7 +63,8 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Body {
     plain: Bytes,
-    tag: String,
+    etag: HeaderValue,
+    gzip_etag: HeaderValue,
     gzip: OnceLock<Bytes>,
 }
 
@@ -75,7 +77,10 @@ impl Body {
             // Writing to a String does not fail.
             let _ = write!(tag, "{byte:02x}");
         }
-        Body { plain, tag, gzip: OnceLock::new() }
+        let quoted =
+            |text| HeaderValue::try_from(text).expect("hexadecimal digits in quotes are a header's value");
+        let (etag, gzip_etag) = (quoted(format!("\"{tag}\"")), quoted(format!("\"{tag}-gz\"")));
+        Body { plain, etag, gzip_etag, gzip: OnceLock::new() }
     }
 
     /// The bytes themselves.
@@ -97,13 +102,13 @@ impl Body {
     }
 
     /// The strong ETag of [`Body::plain`], quotes included.
-    pub fn etag(&self) -> String {
-        format!("\"{}\"", self.tag)
+    pub fn etag(&self) -> &HeaderValue {
+        &self.etag
     }
 
     /// The strong ETag of [`Body::gzip`], quotes included.
-    pub fn gzip_etag(&self) -> String {
-        format!("\"{}-gz\"", self.tag)
+    pub fn gzip_etag(&self) -> &HeaderValue {
+        &self.gzip_etag
     }
 }
 

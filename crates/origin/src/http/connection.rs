@@ -135,6 +135,19 @@ impl Carrier {
         Box::pin(async move { super::turned_on(&mut shutdown).await })
     }
 
+    /// A request that is held now, for so long at most. Neither has a timer or a list of its own: ten thousand would pay for it.
+    pub(super) fn hold(&self, limit: Duration) -> Hold<'_> {
+        Hold { carrier: self, until: Instant::now() + limit, number: None }
+    }
+
+    /// Resolves when an answer that was waited for may go out.
+    pub(super) async fn turn(&self) {
+        match self {
+            Carrier::Http1(_) => {}
+            Carrier::Http2(answer) => answer.turn().await,
+        }
+    }
+
     /// Most bytes that are handed over at a time.
     pub(super) fn piece_bytes_max(&self) -> usize {
         match self {
@@ -157,6 +170,51 @@ impl Carrier {
             Carrier::Http1(activity) => activity.body_taken(),
             // Its pieces say more.
             Carrier::Http2(_) => {}
+        }
+    }
+}
+
+/// A request that is held. It is polled by the connection's task, or by the answer's, which the connection's wakes.
+#[derive(Debug)]
+pub(super) struct Hold<'a> {
+    carrier: &'a Carrier,
+    until: Instant,
+    /// Of HTTP/2: tells apart what is held until the same moment, once it is known there.
+    number: Option<u64>,
+}
+
+/// Why a request is held no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HoldEnds {
+    /// Its time is over.
+    TimedOut,
+    /// The process drains.
+    Draining,
+}
+
+impl Hold<'_> {
+    /// Ready when it ends.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<HoldEnds> {
+        let is_draining = match self.carrier {
+            Carrier::Http1(activity) => activity.hold(self.until),
+            Carrier::Http2(answer) => answer.hold(self.until, &mut self.number, cx),
+        };
+        if is_draining {
+            Poll::Ready(HoldEnds::Draining)
+        } else if self.until <= Instant::now() {
+            Poll::Ready(HoldEnds::TimedOut)
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        match (self.carrier, self.number) {
+            (Carrier::Http1(activity), _) => activity.release(),
+            (Carrier::Http2(answer), Some(number)) => answer.release(self.until, number),
+            (Carrier::Http2(_), None) => {}
         }
     }
 }

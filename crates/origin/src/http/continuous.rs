@@ -56,12 +56,12 @@ pub(super) async fn joined(holder: &Holder<'_>, stream: &Stream, output: Output)
         },
         joined => joined.map(Ok),
     });
-    let mut shutdown = holder.shutdown.clone();
+    let mut down = holder.carrier.down();
     let joined = tokio::select! {
         // What is there is there, whatever the time.
         biased;
         joined = timeout(holder.hold_timeout, joined) => joined,
-        () = super::turned_on(&mut shutdown) => return Err(Reply::unavailable("the server is shutting down\n")),
+        () = &mut down => return Err(Reply::unavailable("the server is shutting down\n")),
     };
     match joined {
         Ok(Ok(Joined::Begins)) => Ok(viewer),

@@ -1,14 +1,16 @@
 //! Holding a request until a stream's version is the one it waits for: bounded in time and in number.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use headwater_media::TrackKind;
 use headwater_packager::Snapshot;
-use tokio::sync::watch;
-use tokio::time::timeout;
 
+use super::connection::{Carrier, HoldEnds};
 use crate::admission::Admission;
 use crate::events::Events;
 use crate::published::Published;
@@ -24,12 +26,12 @@ pub(super) struct Holder<'a> {
     pub events: &'a Events,
     /// Who asks.
     pub address: IpAddr,
-    /// Turns true when the process drains: every hold ends then.
-    pub shutdown: &'a watch::Receiver<bool>,
     /// How long the first playlist is waited for.
     pub hold_timeout: Duration,
     /// What the request is traced by, if it is.
     pub span: &'a Span,
+    /// What carries the answer. It bounds the wait, ends it when the process drains, and may have the answer wait for its turn.
+    pub carrier: &'a Carrier,
 }
 
 /// How a hold ended.
@@ -48,38 +50,76 @@ pub(super) enum Held {
 /// The stream's first version, from the current one on, that `enough` accepts. A client that leaves drops this future.
 ///
 /// `kind`: only what comes to that CMAF rendition, and the stream's state, can make it enough; who waits is woken by nothing else.
-pub(super) async fn until(
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice, and it is held")]
+pub(super) fn until(
     holder: &Holder<'_>,
     stream: &Stream,
     kind: Option<TrackKind>,
     limit: Duration,
-    enough: impl Fn(&Snapshot) -> bool,
-) -> Held {
-    // Not kept while it waits: what this version lists may have to go meanwhile.
-    if let Some(current) = Some(stream.current()).filter(|current| enough(&current.snapshot)) {
-        return Held::Version(current);
+    enough: impl Fn(&Snapshot) -> bool + Send + Sync,
+) -> impl Future<Output = Held> + Send {
+    async move {
+        if kind.is_some() && enough(&stream.current().snapshot) {
+            // As at the end of a hold: a crowd that begins asks for what is there.
+            turn(holder).await;
+        }
+        // Not kept while it waits: what this version lists may have to go meanwhile.
+        if let Some(current) = Some(stream.current()).filter(|current| enough(&current.snapshot)) {
+            return Held::Version(current);
+        }
+        if limit.is_zero() {
+            return Held::TimedOut;
+        }
+        let Some(_admitted) = holder.limits.admit(holder.address) else {
+            holder.events.limit_reached("http.max_held_requests", stream.app(), stream.name());
+            return Held::Refused;
+        };
+        let mut versions = match kind {
+            Some(kind) => stream.subscribe_to(kind),
+            None => stream.subscribe(),
+        };
+        let mut hold = holder.carrier.hold(limit);
+        let version = async {
+            loop {
+                // As above: it is looked at anew when it is its turn, which is nearly always at once.
+                let has_come = versions.wait_for(|published| enough(&published.snapshot)).await.is_ok();
+                if !has_come {
+                    return None;
+                }
+                holder.carrier.turn().await;
+                let published = Arc::clone(&versions.borrow_and_update());
+                if enough(&published.snapshot) {
+                    return Some(published);
+                }
+            }
+        };
+        let mut version = pin!(version);
+        let ended = poll_fn(|cx| match version.as_mut().poll(cx) {
+            Poll::Ready(version) => Poll::Ready(version.map_or(Held::TimedOut, Held::Version)),
+            Poll::Pending => hold.poll(cx).map(|ended| match ended {
+                HoldEnds::TimedOut => Held::TimedOut,
+                HoldEnds::Draining => Held::Draining,
+            }),
+        })
+        .await;
+        match ended {
+            // What has come and had no turn yet is better late than never.
+            Held::TimedOut => Some(stream.current())
+                .filter(|current| enough(&current.snapshot))
+                .map_or(Held::TimedOut, Held::Version),
+            ended => ended,
+        }
     }
-    if limit.is_zero() {
-        return Held::TimedOut;
-    }
-    let Some(_admitted) = holder.limits.admit(holder.address) else {
-        holder.events.limit_reached("http.max_held_requests", stream.app(), stream.name());
-        return Held::Refused;
-    };
-    let mut versions = match kind {
-        Some(kind) => stream.subscribe_to(kind),
-        None => stream.subscribe(),
-    };
-    let mut shutdown = holder.shutdown.clone();
-    let version = async {
-        let version = versions.wait_for(|published| enough(&published.snapshot)).await;
-        version.map(|published| Arc::clone(&published)).ok()
-    };
-    tokio::select! {
-        version = timeout(limit, version) => match version {
-            Ok(Some(published)) => Held::Version(published),
-            Ok(None) | Err(_) => Held::TimedOut,
-        },
-        () = super::turned_on(&mut shutdown) => Held::Draining,
-    }
+}
+
+/// Until the answer may be made of what is there: the client's connection takes one behind the other.
+pub(super) async fn turn(holder: &Holder<'_>) {
+    let mut hold = holder.carrier.hold(holder.hold_timeout);
+    let mut turn = pin!(holder.carrier.turn());
+    poll_fn(|cx| match turn.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        // Better late than never, here as well.
+        Poll::Pending => hold.poll(cx).map(drop),
+    })
+    .await;
 }

@@ -68,6 +68,18 @@ struct State {
     ending: Vec<Ending>,
     /// The answer made the connection this viewer's WebSocket.
     upgrade: Option<Viewer>,
+    /// When the request that is held now is held no longer.
+    held_until: Option<Instant>,
+    is_draining: bool,
+}
+
+/// What is due when a connection has rested for so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// Its end.
+    Ends(Rest),
+    /// The end of a hold: its answer.
+    Held,
 }
 
 /// Resolves when a segment on its way has to be let go of.
@@ -95,6 +107,8 @@ impl Activity {
                 leases: Vec::new(),
                 ending: Vec::new(),
                 upgrade: None,
+                held_until: None,
+                is_draining: false,
             }),
             shutdown,
         })
@@ -126,6 +140,22 @@ impl Activity {
     /// True when the process drains.
     pub(super) fn shutdown(&self) -> watch::Receiver<bool> {
         self.shutdown.clone()
+    }
+
+    /// The request is held until then; true when the process drains.
+    pub(super) fn hold(&self, until: Instant) -> bool {
+        let mut state = self.lock();
+        state.held_until = Some(until);
+        state.is_draining
+    }
+
+    /// It is held no longer.
+    pub(super) fn release(&self) {
+        self.lock().held_until = None;
+    }
+
+    fn drain(&self) {
+        self.lock().is_draining = true;
     }
 
     /// What hyper writes now is the service's answer, or may have a piece of it in front.
@@ -195,8 +225,8 @@ impl Activity {
         Poll::Pending
     }
 
-    /// When the connection has rested for too long, unless something happens before.
-    fn deadline(&self, deadlines: &Deadlines) -> (Instant, Rest) {
+    /// When the connection has rested for too long, unless something happens before; or when its request is held no longer.
+    fn deadline(&self, deadlines: &Deadlines) -> (Instant, Due) {
         let state = self.lock();
         let (span, rest) = match state.phase {
             Phase::Head => (deadlines.header, Rest::Header),
@@ -204,9 +234,15 @@ impl Activity {
             Phase::Answer => (deadlines.response, Rest::Response),
             Phase::Idle => (deadlines.idle, Rest::Idle),
         };
-        let first = (state.since + span, rest);
+        let first = (state.since + span, Due::Ends(rest));
+        let first = match state.held_until {
+            Some(until) => connection::earlier((until, Due::Held), first),
+            None => first,
+        };
         match state.stalled_since {
-            Some(since) => connection::earlier(first, (since + deadlines.write_stall, Rest::WriteStall)),
+            Some(since) => {
+                connection::earlier(first, (since + deadlines.write_stall, Due::Ends(Rest::WriteStall)))
+            }
             None => first,
         }
     }
@@ -258,6 +294,7 @@ where
     let end = poll_fn(|cx| {
         if !draining && down.as_mut().poll(cx).is_ready() {
             draining = true;
+            activity.drain();
             // A connection of which hyper has read nothing is closed at once, and what was read of it to know its version, the
             // beginning of a request, is lost with all that follows.
             if !std::mem::replace(&mut has_begun, true)
@@ -268,13 +305,19 @@ where
             Pin::new(&mut connection).graceful_shutdown();
         }
         has_begun = true;
-        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-            return Poll::Ready(ended(result));
+        loop {
+            if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+                return Poll::Ready(ended(result));
+            }
+            if activity.poll_lease_ended(cx).is_ready() {
+                return Poll::Ready(End::LeaseEnded);
+            }
+            match ready!(rest_ends(sleep.as_mut(), cx, || activity.deadline(deadlines))) {
+                Due::Ends(rest) => return Poll::Ready(End::Rested(rest)),
+                // hyper is polled again, and with it what is held; which is released, whatever hyper does.
+                Due::Held => activity.release(),
+            }
         }
-        if activity.poll_lease_ended(cx).is_ready() {
-            return Poll::Ready(End::LeaseEnded);
-        }
-        rest_ends(sleep.as_mut(), cx, || activity.deadline(deadlines)).map(End::Rested)
     })
     .await;
     let parts = connection.into_parts();
@@ -405,13 +448,13 @@ mod tests {
         let activity = Activity::new(watch::channel(false).1);
         activity.flush_waits(Some(7));
         let (first, rest) = activity.deadline(&deadlines);
-        assert_eq!(rest, Rest::WriteStall);
+        assert_eq!(rest, Due::Ends(Rest::WriteStall));
         std::thread::sleep(Duration::from_millis(1));
         activity.flush_waits(Some(7));
         assert_eq!(activity.deadline(&deadlines).0, first, "nothing was taken");
         activity.flush_waits(Some(8));
         assert!(activity.deadline(&deadlines).0 > first, "a byte was taken");
         activity.flushed();
-        assert_eq!(activity.deadline(&deadlines).1, Rest::Header);
+        assert_eq!(activity.deadline(&deadlines).1, Due::Ends(Rest::Header));
     }
 }

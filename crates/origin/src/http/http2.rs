@@ -5,6 +5,8 @@
 //! written, and [`Watch`] compares that with the clock. An answer that rests too long is reset alone, when that frees all that it
 //! holds; else the connection ends.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::future::poll_fn;
@@ -21,7 +23,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::connection::{
@@ -47,6 +49,10 @@ const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// Most bytes of an answer that are handed over at a time: a frame as large as every client takes it (RFC 9113 4.2).
 pub(super) const PIECE_BYTES_MAX: usize = 16 << 10;
 
+/// Answers to held requests that are made before the connection's task has taken them. All are released at once, and each that waits
+/// for the task takes 2 KiB, of which h2 keeps the places for as long as the connection lives.
+const TURNS: usize = 16;
+
 /// Requests that were reset before they were looked at (CVE-2023-44487): a page that is left gives up some at once, and only those
 /// that came in the same packets count. One more ends the connection.
 const RESETS_PENDING_MAX: usize = 64;
@@ -66,6 +72,8 @@ const GOAWAY_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Activity {
     deadlines: Deadlines,
     state: Mutex<State>,
+    /// Held requests whose answers may be made before the connection's task has run again.
+    turns: Semaphore,
     /// True when the process drains.
     shutdown: watch::Receiver<bool>,
 }
@@ -90,10 +98,26 @@ struct State {
     resets: bool,
     /// The request that the service was called with last; its stream comes next.
     called: Option<Arc<Answer>>,
+    /// Requests that are held, by the end of that, and whom to wake then.
+    held: BTreeMap<(Instant, u64), Waker>,
+    /// So many were held.
+    held_count: u64,
+    /// The task looks at the clock then at the latest.
+    next_look: Instant,
+    is_draining: bool,
     /// Answers that rested too long.
     cuts: Vec<Cut>,
     /// The connection's task.
     task: Option<Waker>,
+}
+
+/// What is due when a connection has rested for so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Its end.
+    Ends(Rest),
+    /// The end of a hold.
+    Held,
 }
 
 /// An answer that is cut off.
@@ -119,9 +143,14 @@ impl Activity {
                 is_closing: false,
                 resets: false,
                 called: None,
+                held: BTreeMap::new(),
+                held_count: 0,
+                next_look: now,
+                is_draining: false,
                 cuts: Vec::new(),
                 task: None,
             }),
+            turns: Semaphore::new(TURNS),
             shutdown,
         })
     }
@@ -191,6 +220,30 @@ impl Activity {
         state.wake();
     }
 
+    /// The task has taken what was made. While the socket takes nothing, what would be made now would only wait for it; the clock
+    /// sees to those who are held for too long meanwhile.
+    fn next_turns(&self) {
+        if self.free_since().is_some() {
+            self.turns.add_permits(TURNS.saturating_sub(self.turns.available_permits()));
+        }
+    }
+
+    /// The process drains: nothing is held any more.
+    fn drain(&self) {
+        let mut state = self.lock();
+        state.is_draining = true;
+        state.held.values().for_each(Waker::wake_by_ref);
+    }
+
+    /// Some are held for too long.
+    fn holds_end(&self) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        while let Some(first) = state.held.first_entry().filter(|first| first.key().0 <= now) {
+            first.remove().wake();
+        }
+    }
+
     /// What was cut off; the task is woken for what comes.
     fn next_cut(&self, cx: &mut Context<'_>) -> Option<Cut> {
         let mut state = self.lock();
@@ -214,19 +267,25 @@ impl Activity {
         self.lock().resets = true;
     }
 
-    /// When the connection has rested for too long, unless something happens before.
-    fn deadline(&self) -> (Instant, Rest) {
-        let state = self.lock();
+    /// When the connection has rested for too long, unless something happens before; or when something is held no longer.
+    fn deadline(&self) -> (Instant, Look) {
+        let mut state = self.lock();
         let wait = match state.leaving_since {
             _ if state.is_closing || state.open > 0 => state.idle_since + NEVER,
             Some(leaving_since) => leaving_since.max(state.idle_since) + GOAWAY_WAIT,
             None => state.idle_since + self.deadlines.idle,
         };
-        let first = (wait, Rest::Idle);
-        match state.stalled_since {
-            Some(since) => earlier(first, (since + self.deadlines.write_stall, Rest::WriteStall)),
+        let first = (wait, Look::Ends(Rest::Idle));
+        let first = match state.stalled_since {
+            Some(since) => earlier(first, (since + self.deadlines.write_stall, Look::Ends(Rest::WriteStall))),
             None => first,
-        }
+        };
+        let first = match state.held.first_key_value() {
+            Some(((until, _), _)) => earlier(first, (*until, Look::Held)),
+            None => first,
+        };
+        state.next_look = first.0;
+        first
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -285,6 +344,43 @@ impl Answer {
     /// True when the process drains.
     pub(super) fn shutdown(&self) -> watch::Receiver<bool> {
         self.activity.shutdown.clone()
+    }
+
+    /// The request is held until then, and the task that polls now is woken; true when the process drains.
+    pub(super) fn hold(&self, until: Instant, number: &mut Option<u64>, cx: &Context<'_>) -> bool {
+        let mut state = self.activity.lock();
+        let number = *number.get_or_insert_with(|| {
+            state.held_count += 1;
+            state.held_count
+        });
+        match state.held.entry((until, number)) {
+            Entry::Occupied(mut held) => held.get_mut().clone_from(cx.waker()),
+            Entry::Vacant(place) => {
+                place.insert(cx.waker().clone());
+            }
+        }
+        if until < state.next_look {
+            state.wake();
+        }
+        state.is_draining
+    }
+
+    /// It is held no longer.
+    pub(super) fn release(&self, until: Instant, number: u64) {
+        self.activity.lock().held.remove(&(until, number));
+    }
+
+    /// Resolves when the answer to a held request may be made.
+    pub(super) async fn turn(&self) {
+        let turns = &self.activity.turns;
+        // Nobody closes it.
+        if let Ok(turn) = turns.acquire().await {
+            turn.forget();
+        }
+        if turns.available_permits() == 0 {
+            // Whoever has the last one sees to the next ones, whatever becomes of its answer.
+            self.activity.lock().wake();
+        }
     }
 
     /// For a piece that is handed over.
@@ -420,6 +516,7 @@ where
     let end = poll_fn(|cx| {
         if !draining && down.as_mut().poll(cx).is_ready() {
             draining = true;
+            activity.drain();
             if activity.leave() {
                 connection.as_mut().graceful_shutdown();
             }
@@ -434,10 +531,13 @@ where
                 }
                 cut_off(cut.why);
             }
+            // Behind `next_cut`, which sees to it that the task is woken when they have been taken.
+            activity.next_turns();
             match ready!(rest_ends(sleep.as_mut(), cx, || activity.deadline())) {
+                Look::Held => activity.holds_end(),
                 // The client is told before: a request that is on the way can be sent again elsewhere.
-                Rest::Idle if activity.leave() => connection.as_mut().graceful_shutdown(),
-                rest => return Poll::Ready(End::Rested(rest)),
+                Look::Ends(Rest::Idle) if activity.leave() => connection.as_mut().graceful_shutdown(),
+                Look::Ends(rest) => return Poll::Ready(End::Rested(rest)),
             }
         }
     })
@@ -627,14 +727,14 @@ mod tests {
         let activity = Activity::new(deadlines, watch::channel(false).1);
         activity.flush(&Poll::Pending, Some(7));
         let (first, rest) = activity.deadline();
-        assert_eq!((rest, activity.free_since()), (Rest::WriteStall, None));
+        assert_eq!((rest, activity.free_since()), (Look::Ends(Rest::WriteStall), None));
         std::thread::sleep(Duration::from_millis(1));
         activity.flush(&Poll::Pending, Some(7));
         assert_eq!(activity.deadline().0, first, "nothing was taken");
         activity.flush(&Poll::Pending, Some(8));
         assert!(activity.deadline().0 > first, "a byte was taken");
         activity.flush(&Poll::Ready(Ok(())), Some(9));
-        assert_eq!(activity.deadline().1, Rest::Idle);
+        assert_eq!(activity.deadline().1, Look::Ends(Rest::Idle));
         assert!(activity.free_since().is_some());
     }
 }

@@ -327,7 +327,7 @@ impl Client {
         let is_last = is_http1 && connection::has_content(&request);
         let asked = answer::ask(&self.context, &request, self.is_secure);
         // Without the token that may stand in front of it; what can't be read is not shown either.
-        let path = asked.as_ref().ok().map(|asked| asked.path.as_str());
+        let path = asked.as_ref().ok().map(|asked| &*asked.path);
         let told = access::Told::of(&request, path);
         tracing::trace!(address = %self.address, method = %request.method(), path = path.unwrap_or(""), "asked");
         let http = &self.context.config.now().http;
@@ -347,9 +347,9 @@ impl Client {
                         limits: &self.context.holds,
                         events: self.context.registry.events(),
                         address,
-                        shutdown: &self.shutdown,
                         hold_timeout,
                         span: &span,
+                        carrier: &carrier,
                     };
                     let reply = answer::answer(&self.context, &holder, &asked).await;
                     if span.is_recording() {

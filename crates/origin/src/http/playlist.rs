@@ -1,7 +1,7 @@
 //! Playlists and MPDs: the newest version, the first one when the stream is about to have it, or the one that a Low-Latency HLS
 //! client waits for.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -23,47 +23,55 @@ const TARGET_DURATIONS_HELD: u32 = 3;
 /// A version that a client waited for is named by its URL, so a cache may keep it for so many target durations (8216bis B.1).
 const TARGET_DURATIONS_KEPT: u32 = 6;
 
+/// Values of Cache-Control that are there already, by their seconds: six target durations of 10 s and some.
+const SECONDS_KEPT: u32 = 64;
+
 /// Answers with a playlist or an MPD; waits for the first one while media flows that it is about to list. A stream is live
 /// with its first segment of any packaging, and CMAF's first one is complete a few frames of audio later than MPEG-TS's.
 ///
 /// `directives` are for the media playlists of CMAF.
-pub(super) async fn document(
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice, and it is held")]
+pub(super) fn document(
     holder: &Holder<'_>,
     stream: &Stream,
     document: Document,
-    directives: Directives,
+    directives: &Directives,
     clock_url: Option<&str>,
     gzip: bool,
-) -> Reply {
-    let published = match hold::until(holder, stream, None, holder.hold_timeout, |s| {
-        is_playable(s, document) || !matches!(s.state, State::Starting | State::Live)
-    })
-    .await
-    {
-        Held::Version(published) => published,
-        Held::TimedOut => return Reply::not_found("the stream has not sent enough media yet\n"),
-        Held::Refused => return Reply::unavailable("too many requests are waiting\n"),
-        Held::Draining => return Reply::unavailable("the server is shutting down\n"),
-    };
-    if let Document::CmafMedia(kind) = document
-        && LowLatency::of(&published.snapshot, kind).is_some()
-    {
-        return low_latency(holder, stream, published, kind, directives, gzip).await;
-    }
-    match published.document(document, clock_url) {
-        Some(body) => {
-            let cache_control = cache_control(&published.snapshot);
-            let content_type = match document {
-                Document::Mpd | Document::LowLatencyMpd => dash::CONTENT_TYPE,
-                _ => hls::CONTENT_TYPE,
-            };
-            Reply::coded(&body, gzip, content_type, cache_control)
+) -> impl Future<Output = Reply> + Send {
+    async move {
+        let published = match hold::until(holder, stream, None, holder.hold_timeout, |s| {
+            is_playable(s, document) || !matches!(s.state, State::Starting | State::Live)
+        })
+        .await
+        {
+            Held::Version(published) => published,
+            Held::TimedOut => return Reply::not_found("the stream has not sent enough media yet\n"),
+            Held::Refused => return Reply::unavailable("too many requests are waiting\n"),
+            Held::Draining => return Reply::unavailable("the server is shutting down\n"),
+        };
+        if let Document::CmafMedia(kind) = document
+            && LowLatency::of(&published.snapshot, kind).is_some()
+        {
+            return low_latency(holder, stream, published, kind, directives, gzip).await;
         }
-        None if document == Document::LowLatencyMpd && published.snapshot.is_irregular() => Reply::not_found(
-            "keyframes come at irregular intervals, so segments can't be numbered by time; play manifest.mpd, or set the \
+        match published.document(document, clock_url) {
+            Some(body) => {
+                let cache_control = cache_control(&published.snapshot);
+                let content_type = match document {
+                    Document::Mpd | Document::LowLatencyMpd => dash::CONTENT_TYPE,
+                    _ => hls::CONTENT_TYPE,
+                };
+                Reply::coded(&body, gzip, content_type, cache_control)
+            }
+            None if document == Document::LowLatencyMpd && published.snapshot.is_irregular() => {
+                Reply::not_found(
+                    "keyframes come at irregular intervals, so segments can't be numbered by time; play manifest.mpd, or set the \
              encoder's keyframe interval\n",
-        ),
-        None => Reply::not_found("the stream has no media\n"),
+                )
+            }
+            None => Reply::not_found("the stream has no media\n"),
+        }
     }
 }
 
@@ -84,41 +92,56 @@ impl LowLatency<'_> {
 }
 
 /// 8216bis 6.2.5.2, row by row.
-async fn low_latency(
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice, and it is held")]
+fn low_latency(
     holder: &Holder<'_>,
     stream: &Stream,
     published: Arc<Published>,
     kind: TrackKind,
-    directives: Directives,
+    directives: &Directives,
     gzip: bool,
-) -> Reply {
-    let delta = directives.skip && published.snapshot.state != State::Ended;
-    let document = if delta { Document::CmafDelta(kind) } else { Document::CmafMedia(kind) };
-    let Some(wanted) = directives.wanted.filter(|_| published.snapshot.state != State::Ended) else {
-        return version(&published, document, cache_control_for_tune_in(&published.snapshot), gzip);
-    };
-    let Some(now) = LowLatency::of(&published.snapshot, kind) else { return Reply::not_found("no media\n") };
-    if wanted.is_too_far(now.rendition, now.part_target) {
-        return Reply::error(
-            StatusCode::BAD_REQUEST,
-            SHORT,
-            "_HLS_msn and _HLS_part are too far ahead of the live edge\n",
-        );
-    }
-    let limit = now.target_duration * TARGET_DURATIONS_HELD;
-    // What this version lists may have to go meanwhile.
-    drop(published);
-    match hold::until(holder, stream, Some(kind), limit, |snapshot| satisfies(snapshot, kind, wanted)).await {
-        Held::Version(published) => {
-            let kept = cache_control_for_version(&published.snapshot);
-            // The stream has ended meanwhile: what is left is whole.
-            let is_ended = published.snapshot.state == State::Ended;
-            version(&published, if is_ended { Document::CmafMedia(kind) } else { document }, kept, gzip)
+) -> impl Future<Output = Reply> + Send {
+    async move {
+        // Of what has ended, what is left is whole.
+        let document = |snapshot: &Snapshot| match directives.skip && snapshot.state != State::Ended {
+            true => Document::CmafDelta(kind),
+            false => Document::CmafMedia(kind),
+        };
+        let Some(wanted) = directives.wanted.filter(|_| published.snapshot.state != State::Ended) else {
+            drop(published);
+            hold::turn(holder).await;
+            let current = stream.current();
+            let kept = cache_control_for_tune_in(&current.snapshot);
+            return version(&current, document(&current.snapshot), kept, gzip);
+        };
+        let Some(now) = LowLatency::of(&published.snapshot, kind) else {
+            return Reply::not_found("no media\n");
+        };
+        if wanted.is_too_far(now.rendition, now.part_target) {
+            return Reply::error(
+                StatusCode::BAD_REQUEST,
+                SHORT,
+                "_HLS_msn and _HLS_part are too far ahead of the live edge\n",
+            );
         }
-        Held::TimedOut => Reply::unavailable("what was asked for has not come\n"),
-        // The newest version is as good as none at all to a player, and better than an error; not to a cache.
-        Held::Refused => version(&stream.current(), document, NO_STORE, gzip),
-        Held::Draining => Reply::unavailable("the server is shutting down\n"),
+        let limit = now.target_duration * TARGET_DURATIONS_HELD;
+        // What this version lists may have to go meanwhile.
+        drop(published);
+        match hold::until(holder, stream, Some(kind), limit, |snapshot| satisfies(snapshot, kind, wanted))
+            .await
+        {
+            Held::Version(published) => {
+                let kept = cache_control_for_version(&published.snapshot);
+                version(&published, document(&published.snapshot), kept, gzip)
+            }
+            Held::TimedOut => Reply::unavailable("what was asked for has not come\n"),
+            // The newest version is as good as none at all to a player, and better than an error; not to a cache.
+            Held::Refused => {
+                let current = stream.current();
+                version(&current, document(&current.snapshot), NO_STORE, gzip)
+            }
+            Held::Draining => Reply::unavailable("the server is shutting down\n"),
+        }
     }
 }
 
@@ -173,5 +196,14 @@ fn cache_control_for_version(snapshot: &Snapshot) -> HeaderValue {
 }
 
 fn seconds(seconds: u32) -> HeaderValue {
+    // A crowd is answered with the same one, thousands at a time.
+    static KEPT: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| (0..SECONDS_KEPT).map(max_age).collect());
+    usize::try_from(seconds)
+        .ok()
+        .and_then(|index| KEPT.get(index).cloned())
+        .unwrap_or_else(|| max_age(seconds))
+}
+
+fn max_age(seconds: u32) -> HeaderValue {
     HeaderValue::try_from(format!("public, max-age={seconds}")).unwrap_or(SHORT)
 }

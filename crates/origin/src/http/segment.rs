@@ -48,11 +48,21 @@ enum Place {
     Unknown,
 }
 
+impl Place {
+    /// How long it is waited for, if it is.
+    fn limit(&self) -> Option<Duration> {
+        match self {
+            Place::Next(limit) => Some(*limit),
+            _ => None,
+        }
+    }
+}
+
 /// A complete segment of any packaging.
 struct Whole {
     content_type: HeaderValue,
     /// The name already means these bytes; wall clock and length tell apart what only a broken clock could have given one name.
-    etag: String,
+    etag: Option<HeaderValue>,
     payload: Payload,
 }
 
@@ -65,7 +75,9 @@ pub(super) async fn segment(
     sequence: u64,
 ) -> Reply {
     let mut place = place(&stream.current().snapshot, rendition, sequence);
-    if let Place::Next(limit) = place {
+    if let Some(limit) = place.limit() {
+        // Moved: what is held has no room for it.
+        drop(place);
         let enough =
             |snapshot: &Snapshot| !matches!(self::place(snapshot, rendition, sequence), Place::Next(_));
         let kind = match rendition {
@@ -107,7 +119,8 @@ pub(super) async fn part(
     part: u32,
 ) -> Reply {
     let mut place = place_of_part(&stream.current().snapshot, kind, sequence, part);
-    if let Place::Next(limit) = place {
+    if let Some(limit) = place.limit() {
+        drop(place);
         let enough =
             |snapshot: &Snapshot| !matches!(place_of_part(snapshot, kind, sequence, part), Place::Next(_));
         place = match hold::until(holder, stream, Some(kind), limit, enough).await {
@@ -136,7 +149,8 @@ fn place_of_part(snapshot: &Snapshot, kind: TrackKind, sequence: u64, part: u32)
         let date = date.or_else(|| rendition.segment(sequence).map(|segment| segment.program_date_time));
         let wall_ms = date.map_or(0, WallTime::unix_millis);
         let payload = found.payload.clone();
-        let etag = format!("\"{sequence}.{part}-{wall_ms:x}-{:x}\"", payload.len());
+        let etag =
+            HeaderValue::try_from(format!("\"{sequence}.{part}-{wall_ms:x}-{:x}\"", payload.len())).ok();
         return Place::Here(Whole { content_type: CMAF, etag, payload: payload.into() });
     }
     if is_gone(rendition, sequence) {
@@ -162,7 +176,7 @@ pub(super) fn init(stream: &Stream, kind: TrackKind, hash: &str) -> Reply {
                 TrackKind::Video => "video/mp4",
                 TrackKind::Audio => "audio/mp4",
             });
-            let etag = format!("\"{hash}\"");
+            let etag = HeaderValue::try_from(format!("\"{hash}\"")).ok();
             complete(Whole { content_type, etag, payload: init.bytes.clone().into() }, FOREVER)
         }
         None => Reply::not_found("no such initialization segment\n"),
@@ -174,7 +188,8 @@ pub(super) fn poster(stream: &Stream) -> Reply {
     match stream.current().poster() {
         Some(body) => {
             let content_type = HeaderValue::from_static("video/mp4");
-            complete(Whole { content_type, etag: body.etag(), payload: body.plain().clone().into() }, SHORT)
+            let payload = body.plain().clone().into();
+            complete(Whole { content_type, etag: Some(body.etag().clone()), payload }, SHORT)
         }
         None => Reply::not_found("the stream has no picture\n"),
     }
@@ -243,13 +258,13 @@ fn complete(whole: Whole, cache_control: HeaderValue) -> Reply {
     let Whole { content_type, etag, payload } = whole;
     let reply = Reply::new(StatusCode::OK, content_type, cache_control, payload)
         .with(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    match HeaderValue::try_from(etag) {
-        Ok(etag) => reply.with(header::ETAG, etag),
-        Err(_) => reply,
+    match etag {
+        Some(etag) => reply.with(header::ETAG, etag),
+        None => reply,
     }
 }
 
-fn etag<S: Segment>(segment: &S) -> String {
+fn etag<S: Segment>(segment: &S) -> Option<HeaderValue> {
     let wall_ms = segment.program_date_time().unix_millis();
-    format!("\"{}-{wall_ms:x}-{:x}\"", segment.sequence(), segment.size_bytes())
+    HeaderValue::try_from(format!("\"{}-{wall_ms:x}-{:x}\"", segment.sequence(), segment.size_bytes())).ok()
 }
