@@ -220,6 +220,27 @@ async fn a_hundred_held_requests_on_one_connection() {
     assert_eq!((status.held, status.connections, status.requests), (0, 1, 101));
 }
 
+/// More of them than have their turn at once, and beside them one whose time is longer.
+#[tokio::test]
+async fn holds_end_at_their_limits() {
+    let server = server(|config| config.http.hold_timeout = Duration::from_millis(300)).await;
+    server.registry.publish_for_test("live", "cam", snapshot(State::Starting, 0));
+    server.registry.publish_for_test("live", "longer", snapshot(State::Live, 3));
+    let mut client = Client::new(&server).await;
+    let next = client.get(&format!("/live/longer/ts/{}.ts", FIRST + 3)).await;
+    let mut waiting = Vec::new();
+    for _ in 0..40 {
+        waiting.push(client.get("/live/cam.m3u8").await);
+    }
+    eventually("held requests", || server.context.status().held == 41).await;
+    for response in waiting {
+        assert_eq!(read(response).await.status, 404);
+    }
+    assert_eq!(server.context.status().held, 1);
+    server.registry.publish_for_test("live", "longer", snapshot(State::Live, 4));
+    assert_eq!(read(next).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_departed_client_frees_its_holds() {
     let server = server(|_| {}).await;
