@@ -1,5 +1,6 @@
 //! The server under test: the real binary on free loopback ports, ready when `start` returns.
 
+use std::io::{Read as _, Seek as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -262,13 +263,39 @@ fn answer_of(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, u
     Ok(Answer { status: response.status().as_u16(), headers, body })
 }
 
-/// Three ports that nobody listens on. They are free when this returns; nothing else on a test machine takes ports so fast
-/// that they would not be a moment later.
+/// Ports that nobody listens on, for servers that are to be started. They lie below those that the system gives to connections (from 32,768
+/// on: ip(7)), so that none of these takes one before its server does, and no test gets one that another has been given a moment ago: which
+/// was the last is known to all that run on this machine.
+///
+/// # Panics
+/// When that can't be written down, or none is free.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    // All are held until all are chosen, so they differ.
-    let listeners: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a free loopback port"));
-    listeners.map(|listener| listener.local_addr().expect("a bound socket has an address").port())
+    const FIRST: u16 = 12_000;
+    const END: u16 = 32_000;
+    let path = std::env::temp_dir().join("headwater-test-ports");
+    let mut options = std::fs::OpenOptions::new();
+    let mut last = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    // Until this returns.
+    last.lock().expect("a lock");
+    let mut text = String::new();
+    last.read_to_string(&mut text).expect("a number");
+    let after = |port: u16| if (FIRST..END - 1).contains(&port) { port + 1 } else { FIRST };
+    let mut port = text.trim().parse().unwrap_or(FIRST);
+    let ports = std::array::from_fn(|_| {
+        let free = (FIRST..END).find_map(|_| {
+            port = after(port);
+            TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
+        });
+        free.expect("a free loopback port")
+    });
+    last.rewind().and_then(|()| last.write_all(format!("{port:<8}").as_bytes())).expect("it is written down");
+    ports
 }
 
 /// The server's binary: `$TEST_HEADWATER`, or what cargo builds (at once, when it is up to date).
@@ -291,4 +318,16 @@ pub fn binary() -> &'static PathBuf {
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
         target.join(profile).join("headwater")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::free_ports;
+
+    #[test]
+    fn no_port_is_given_twice_in_a_row() {
+        let (first, second) = (free_ports::<3>(), free_ports::<3>());
+        assert!(first.iter().all(|port| !second.contains(port)), "{first:?} {second:?}");
+        assert!(first.iter().chain(&second).all(|port| *port < 32_768));
+    }
 }

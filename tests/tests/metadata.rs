@@ -247,6 +247,10 @@ fn what_can_not_be_inserted_is_refused_with_the_reason() {
     server.wait_until_playable("cam", SOON);
     let (status, why) = post_json(&url, id3);
     assert_eq!((status, why.contains("packaging.timed_metadata")), (409, true), "{why}");
+    wait_for("it to be counted", SOON, || {
+        let counters = server.streams()[0]["counters"].clone();
+        (counters["cues"] == 0 && counters["cues_refused"] == 1).then_some(())
+    });
     let range = r#"{"type":"date_range","id":"a","duration_seconds":60}"#;
     assert_eq!(post_json(&url, range).0, 200, "which needs no track");
     assert_eq!(post_json(&url, range), (409, "a range of this id is listed already\n".to_owned()));

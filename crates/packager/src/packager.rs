@@ -143,6 +143,8 @@ pub struct Counters {
     pub parts_overlong: u64,
     /// Cues that were put into the stream.
     pub cues: u64,
+    /// Cues that could not be: nobody published, no track of timed metadata is announced, or too many waited.
+    pub cues_refused: u64,
     /// Segments that left before their time because the stream held too much.
     pub evicted_for_memory: u64,
     /// Publishing sessions that delivered media.

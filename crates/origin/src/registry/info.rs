@@ -113,6 +113,8 @@ pub struct CountersInfo {
     pub evicted_for_memory: u64,
     /// ID3 tags, splice information and ranges of dates that were inserted.
     pub cues: u64,
+    /// Such that could not be, from the API or from the publisher.
+    pub cues_refused: u64,
     /// Publishing sessions.
     pub sessions: u64,
     /// Sessions that took the name from a publisher that was connected.
@@ -157,6 +159,7 @@ pub(super) fn counters(seat: &Seat) -> CountersInfo {
         parts_overlong: counters.parts_overlong,
         evicted_for_memory: counters.evicted_for_memory,
         cues: counters.cues,
+        cues_refused: counters.cues_refused,
         sessions: counters.sessions,
         takeovers: seat.takeovers,
         takeover_conflicts: seat.takeover_conflicts,

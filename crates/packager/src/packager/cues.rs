@@ -19,6 +19,13 @@ impl Packager {
     /// # Errors
     /// [`CueRefusal`]; nothing was inserted then.
     pub fn insert(&mut self, cue: Cue, ahead: Duration) -> Result<CuePlace, CueRefusal> {
+        let place = self.try_insert(cue, ahead);
+        let counter = if place.is_ok() { &mut self.counters.cues } else { &mut self.counters.cues_refused };
+        *counter += 1;
+        place
+    }
+
+    fn try_insert(&mut self, cue: Cue, ahead: Duration) -> Result<CuePlace, CueRefusal> {
         let now = match self.session {
             Session::Running => self.timeline.end().ok_or(CueRefusal::NotLive)?.ticks(),
             Session::None | Session::Starting(_) => return Err(CueRefusal::NotLive),
@@ -35,7 +42,6 @@ impl Packager {
             Cue::Splice(info) => self.write_splice(&info, at)?,
             Cue::Range(range) => self.metadata.list(range, at, date)?,
         }
-        self.counters.cues += 1;
         Ok(metadata::place(at, date))
     }
 
