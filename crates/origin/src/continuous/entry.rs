@@ -1,5 +1,6 @@
 //! One sample in the ring, with its times and the forms that viewers have asked for.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use headwater_media::Sample;
 use headwater_packager::Tracks;
 
-use super::times::{Stamps, Times};
+use super::times::Stamps;
 use super::{forms, ts};
 
 /// The forms that a sample is made into.
@@ -46,9 +47,9 @@ impl Setup {
     }
 }
 
-/// A sample on the media clock. Everything but its forms is as it was appended.
-#[derive(Debug)]
-pub(super) struct Entry {
+/// A sample on the media clock, as it was appended.
+#[derive(Debug, Clone)]
+pub(super) struct Timed {
     pub number: u64,
     /// The tracks in force: a viewer that was told of others is told of these first.
     pub setup: Arc<Setup>,
@@ -56,53 +57,80 @@ pub(super) struct Entry {
     pub times: Stamps,
     /// A viewer can begin here.
     pub is_join: bool,
-    /// Bytes that had come from publishers before any that this can be a slice of.
+}
+
+/// A sample's place in the ring.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub timed: Timed,
+    /// Bytes that had come from publishers before any that the sample can be a slice of.
     pub mark: u64,
-    forms: [OnceLock<Bytes>; FORMS],
-    /// The ring's sum of forms made.
-    made: Arc<AtomicU64>,
+    /// What viewers share; nothing as long as there are none.
+    forms: Option<Arc<Forms>>,
+}
+
+impl Slot {
+    pub(super) const fn new(timed: Timed, mark: u64) -> Slot {
+        Slot { timed, mark, forms: None }
+    }
+
+    /// The sample for a viewer. `made` is the ring's sum of forms made.
+    pub(super) fn entry(&mut self, made: &Arc<AtomicU64>) -> Entry {
+        let forms = self.forms.get_or_insert_with(|| Arc::new(Forms::new(Arc::clone(made))));
+        Entry { timed: self.timed.clone(), forms: Arc::clone(forms) }
+    }
+}
+
+/// A sample as a viewer has it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    timed: Timed,
+    forms: Arc<Forms>,
+}
+
+impl Deref for Entry {
+    type Target = Timed;
+
+    fn deref(&self) -> &Timed {
+        &self.timed
+    }
 }
 
 impl Entry {
-    pub(super) fn new(
-        number: u64,
-        setup: Arc<Setup>,
-        sample: Sample,
-        times: &mut Times,
-        made: &Arc<AtomicU64>,
-    ) -> Entry {
-        let frame = setup.tracks.audio.as_ref().map_or(0, |audio| audio.samples_per_frame);
-        let times = times.place(&sample, frame);
-        let (forms, made) = (Default::default(), Arc::clone(made));
-        Entry { number, setup, sample, times, is_join: false, mark: 0, forms, made }
-    }
-
-    /// Its place in the ring is known.
-    pub(super) fn placed(mut self, is_join: bool, mark: u64) -> Entry {
-        (self.is_join, self.mark) = (is_join, mark);
-        self
-    }
-
     /// A form that somebody has made.
     pub(super) fn form(&self, form: Form) -> Option<&Bytes> {
-        self.forms.get(form as usize)?.get()
+        self.forms.cells.get(form as usize)?.get()
     }
 
     /// A form, made now if nobody has asked for it yet.
     pub(super) fn form_or(&self, form: Form, make: impl FnOnce() -> Bytes) -> Bytes {
-        let Some(cell) = self.forms.get(form as usize) else { return Bytes::new() };
+        let Some(cell) = self.forms.cells.get(form as usize) else { return Bytes::new() };
         let bytes = cell.get_or_init(|| {
             let bytes = make();
-            self.made.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.forms.made.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             bytes
         });
         bytes.clone()
     }
 }
 
-impl Drop for Entry {
+/// What was made of one sample.
+#[derive(Debug)]
+struct Forms {
+    cells: [OnceLock<Bytes>; FORMS],
+    /// The ring's sum of forms made.
+    made: Arc<AtomicU64>,
+}
+
+impl Forms {
+    fn new(made: Arc<AtomicU64>) -> Forms {
+        Forms { cells: Default::default(), made }
+    }
+}
+
+impl Drop for Forms {
     fn drop(&mut self) {
-        let size: usize = self.forms.iter().filter_map(OnceLock::get).map(Bytes::len).sum();
+        let size: usize = self.cells.iter().filter_map(OnceLock::get).map(Bytes::len).sum();
         self.made.fetch_sub(size as u64, Ordering::Relaxed);
     }
 }

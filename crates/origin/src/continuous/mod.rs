@@ -3,7 +3,7 @@
 //! The publisher's task appends what the packager has placed on the media clock and wakes who waits; it makes no bytes. A form
 //! of a sample (an FLV tag, RTMP chunks, an fMP4 fragment, packets of MPEG-TS) is made by the first viewer that needs it and
 //! shared by all others. Viewers begin at the newest keyframe; one that is slower than the ring is long skips to it. Nobody holds
-//! the publisher up: the ring's lock is held for as long as it takes to clone an [`Arc`] or to append one.
+//! the publisher up: the ring's lock is held for as long as it takes to clone an entry or to append one.
 
 mod entry;
 mod forms;
@@ -18,11 +18,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use headwater_media::TrackKind;
+use headwater_media::{Sample, TrackKind};
 use headwater_packager::Placed;
 use serde::Serialize;
 
-use entry::{Entry, Setup};
+use entry::{Entry, Setup, Slot, Timed};
 use times::Times;
 
 pub use viewer::{Joined, Viewer};
@@ -136,7 +136,7 @@ struct Shared {
     life: Life,
     /// Counts lives: a viewer of an earlier one has nothing to wait for.
     epoch: u64,
-    entries: VecDeque<Arc<Entry>>,
+    slots: VecDeque<Slot>,
     /// The next entry's number.
     next: u64,
     /// Entries to begin with: number and time in ms, oldest first.
@@ -173,7 +173,7 @@ impl Ring {
             shared: Mutex::new(Shared {
                 life: Life::Starting,
                 epoch: 0,
-                entries: VecDeque::new(),
+                slots: VecDeque::new(),
                 next: 0,
                 joins: VecDeque::new(),
                 setup: None,
@@ -238,12 +238,13 @@ impl Ring {
                 }
                 Placed::Sample(sample) => {
                     let Some(setup) = shared.setup.clone() else { return };
-                    let next = shared.next;
-                    let entry = Entry::new(next, setup, sample, &mut shared.times, &self.made);
-                    shared.append(entry);
+                    shared.append(setup, sample);
                 }
             }
             shared.evict(self.bytes_max.load(Ordering::Relaxed), self.made.load(Ordering::Relaxed));
+            if shared.waiting.is_empty() {
+                return;
+            }
             std::mem::take(&mut shared.waiting)
         };
         woken.into_values().for_each(Waker::wake);
@@ -306,28 +307,31 @@ impl Ring {
 }
 
 impl Shared {
-    fn append(&mut self, entry: Entry) {
+    fn append(&mut self, setup: Arc<Setup>, sample: Sample) {
         self.life = Life::Live;
-        let (number, ms) = (entry.number, entry.times.stamp_ms);
-        let is_join = if entry.setup.tracks.video.is_some() {
-            entry.sample.track.kind == TrackKind::Video && entry.sample.sync
+        let frame = setup.tracks.audio.as_ref().map_or(0, |audio| audio.samples_per_frame);
+        let times = self.times.place(&sample, frame);
+        let is_join = if setup.tracks.video.is_some() {
+            sample.track.kind == TrackKind::Video && sample.sync
         } else {
-            let is_new = self.entries.back().is_none_or(|last| !Arc::ptr_eq(&last.setup, &entry.setup));
-            is_new || self.joins.back().is_none_or(|(_, last)| ms.saturating_sub(*last) >= SOUND_JOIN_MS)
+            let is_new = self.slots.back().is_none_or(|last| !Arc::ptr_eq(&last.timed.setup, &setup));
+            let since = |last: &(u64, i64)| times.stamp_ms.saturating_sub(last.1);
+            is_new || self.joins.back().is_none_or(|last| since(last) >= SOUND_JOIN_MS)
         };
+        let number = self.next;
         if is_join {
-            self.joins.push_back((number, ms));
+            self.joins.push_back((number, times.stamp_ms));
         }
         self.next = number.saturating_add(1);
         // A sample that was gathered from several reads is as old as the first of them.
-        let size = entry.sample.data.len() as u64;
+        let size = sample.data.len() as u64;
         let mark = self.heard.mark.min(self.heard.total.saturating_sub(size));
-        self.entries.push_back(Arc::new(entry.placed(is_join, mark)));
+        self.slots.push_back(Slot::new(Timed { number, setup, sample, times, is_join }, mark));
     }
 
     /// Keeps what the newest keyframe and the one before it begin, and [`RING_MS_MIN`], but no more than the limits let it.
     fn evict(&mut self, bytes_max: u64, made: u64) {
-        let now = self.entries.back().map_or(0, |entry| entry.times.stamp_ms);
+        let now = self.slots.back().map_or(0, |slot| slot.timed.times.stamp_ms);
         if let (Some((second, at)), true) = (self.joins.get(1).copied(), self.joins.len() > 2)
             && now.saturating_sub(at) >= RING_MS_MIN
         {
@@ -335,8 +339,8 @@ impl Shared {
                 self.pop();
             }
         }
-        while self.entries.len() > 1 {
-            let oldest = self.entries.front().map_or(now, |entry| entry.times.stamp_ms);
+        while self.slots.len() > 1 {
+            let oldest = self.slots.front().map_or(now, |slot| slot.timed.times.stamp_ms);
             if self.bytes(made) <= bytes_max && now.saturating_sub(oldest) <= RING_MS_MAX {
                 return;
             }
@@ -345,12 +349,12 @@ impl Shared {
     }
 
     fn pop(&mut self) {
-        let gone = self.entries.pop_front();
-        self.joins.pop_front_if(|(number, _)| gone.as_ref().is_some_and(|gone| gone.number == *number));
+        let gone = self.slots.pop_front();
+        self.joins.pop_front_if(|(number, _)| gone.as_ref().is_some_and(|gone| gone.timed.number == *number));
     }
 
     fn clear(&mut self) {
-        self.entries.clear();
+        self.slots.clear();
         self.joins.clear();
     }
 
@@ -363,23 +367,31 @@ impl Shared {
 
     /// The oldest entry's number, or the next one's.
     fn first(&self) -> u64 {
-        self.entries.front().map_or(self.next, |entry| entry.number)
+        self.slots.front().map_or(self.next, |slot| slot.timed.number)
     }
 
-    fn entry(&self, number: u64) -> Option<&Arc<Entry>> {
-        let index = number.checked_sub(self.first())?;
-        self.entries.get(usize::try_from(index).ok()?)
+    fn index(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first())?).ok()
+    }
+
+    fn timed(&self, number: u64) -> Option<&Timed> {
+        self.slots.get(self.index(number)?).map(|slot| &slot.timed)
+    }
+
+    fn entry(&mut self, number: u64, made: &Arc<AtomicU64>) -> Option<Entry> {
+        let index = self.index(number)?;
+        self.slots.get_mut(index).map(|slot| slot.entry(made))
     }
 
     /// The newest entry that a viewer can begin with: one of the tracks in force.
     fn newest_join(&self) -> Option<u64> {
         let (number, _) = self.joins.back()?;
-        let (join, last) = (self.entry(*number)?, self.entries.back()?);
-        Arc::ptr_eq(&join.setup, &last.setup).then_some(*number)
+        let (join, last) = (self.timed(*number)?, self.slots.back()?);
+        Arc::ptr_eq(&join.setup, &last.timed.setup).then_some(*number)
     }
 
     fn bytes(&self, made: u64) -> u64 {
-        let Some(oldest) = self.entries.front() else { return made };
+        let Some(oldest) = self.slots.front() else { return made };
         let read = self.heard.total.saturating_sub(oldest.mark).saturating_add(READ_BUFFER_BYTES);
         read.saturating_add(made)
     }

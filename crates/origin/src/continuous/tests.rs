@@ -280,7 +280,7 @@ fn limits_of_bytes_and_time() {
         {
             let shared = world.ring.lock();
             let bytes = shared.bytes(world.ring.made.load(Ordering::Relaxed));
-            assert!(bytes <= 128 << 10 || shared.entries.len() == 1, "{bytes}");
+            assert!(bytes <= 128 << 10 || shared.slots.len() == 1, "{bytes}");
         }
         got.extend(take(&mut viewer).0);
     }
@@ -302,7 +302,7 @@ fn limits_of_bytes_and_time() {
     }
     let shared = world.ring.lock();
     let [first, last] =
-        [shared.entries.front(), shared.entries.back()].map(|entry| entry.unwrap().times.stamp_ms);
+        [shared.slots.front(), shared.slots.back()].map(|slot| slot.unwrap().timed.times.stamp_ms);
     assert!(last - first <= RING_MS_MAX, "{first} to {last}");
 }
 
@@ -416,7 +416,7 @@ fn sound_alone_has_places_to_begin() {
     {
         let shared = world.ring.lock();
         let [first, last] =
-            [shared.entries.front(), shared.entries.back()].map(|entry| entry.unwrap().times.stamp_ms);
+            [shared.slots.front(), shared.slots.back()].map(|slot| slot.unwrap().timed.times.stamp_ms);
         assert!((RING_MS_MIN..RING_MS_MIN + 1_100).contains(&(last - first)), "{first} to {last}");
     }
     for output in HTTP {

@@ -42,9 +42,9 @@ impl Ring {
         }
         let mut lane = lock(&self.ts);
         if lane.next <= entry.number {
-            let missing: Option<Vec<Arc<Entry>>> = {
-                let shared = self.lock();
-                (lane.next..entry.number).map(|number| shared.entry(number).cloned()).collect()
+            let missing: Option<Vec<Entry>> = {
+                let mut shared = self.lock();
+                (lane.next..entry.number).map(|number| shared.entry(number, &self.made)).collect()
             };
             match missing {
                 Some(missing) => missing.iter().for_each(|entry| lane.write(entry)),

@@ -39,7 +39,7 @@ pub struct Viewer {
 
 /// Where the cursor's next step leads.
 enum Step {
-    Entry(Arc<Entry>),
+    Entry(Entry),
     Wait,
     End,
 }
@@ -67,7 +67,7 @@ impl Viewer {
                 return Poll::Ready(Joined::Ended);
             }
             let join = shared.newest_join().filter(|_| shared.life == Life::Live);
-            let Some(entry) = join.and_then(|number| shared.entry(number)) else {
+            let Some(entry) = join.and_then(|number| shared.timed(number)) else {
                 shared.waiting.insert(self.number, cx.waker().clone());
                 return Poll::Pending;
             };
@@ -79,7 +79,7 @@ impl Viewer {
     /// RFC 6381 strings of the tracks that it would begin with now, as one list.
     pub fn codecs(&self) -> String {
         let shared = self.ring.lock();
-        let entry = shared.newest_join().and_then(|number| shared.entry(number));
+        let entry = shared.newest_join().and_then(|number| shared.timed(number));
         let tracks = entry.map(|entry| &entry.setup.tracks);
         let video =
             tracks.and_then(|tracks| tracks.video.as_deref()).map(|video| video.codec_string.as_str());
@@ -134,8 +134,8 @@ impl Viewer {
         if self.cursor.is_none() {
             self.cursor = shared.newest_join();
         }
-        if let Some(entry) = self.cursor.and_then(|cursor| shared.entry(cursor)) {
-            return Step::Entry(Arc::clone(entry));
+        if let Some(entry) = self.cursor.and_then(|cursor| shared.entry(cursor, &self.ring.made)) {
+            return Step::Entry(entry);
         }
         if shared.life == Life::Ended {
             return Step::End;
