@@ -251,6 +251,7 @@ fn requests(spans: &[Value], port: u16) {
     assert!(playlist["http.response.body.size"].as_u64() > Some(100), "{playlist:#}");
     let over_http2 = told[&("HEAD /{app}/{stream}/video/media.m3u8", 200)];
     assert_eq!(over_http2["network.protocol.version"], "2");
+    assert_eq!(over_http2["http.response.body.size"], 0, "an answer to HEAD");
     // Who asks with this token first is asked about, within its request.
     let asked: Vec<_> =
         spans.iter().filter(|span| span["name"] == "POST on_play" && span["trace"] == TRACE).collect();

@@ -1,5 +1,8 @@
 //! The server's side of one connection: bytes and time in, bytes and events out.
 
+mod answers;
+mod commands;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -7,17 +10,14 @@ use bytes::{Bytes, BytesMut};
 
 use crate::aggregate::{self, Aggregate};
 use crate::amf0::{self, Value};
-use crate::chunk::{CSID_CONTROL, ChunkReader};
-use crate::command::{Capabilities, Command, Connect, ConnectTexts};
-use crate::event::{MediaMessage, PlayRequest, PublishRequest, Refusal, ServerEvent, UnpublishCause};
+use crate::chunk::ChunkReader;
+use crate::command::{Capabilities, ConnectTexts};
+use crate::event::{MediaMessage, ServerEvent, UnpublishCause};
 use crate::handshake::{Handshake, RANDOM_BYTES};
-use crate::message::{
-    Class, Message, MessageKind, event_type, split_event, split_u32, type_id, user_control,
-};
-use crate::playback::CHUNK_SIZE;
-use crate::status::{self, Level, PlayError, PublishError, Status};
+use crate::message::{Class, Message, MessageKind, event_type, split_event, split_u32, type_id};
+use crate::status::{self, PlayError, PublishError, Status};
 use crate::writer::ChunkWriter;
-use crate::{Counters, Error, Limits, Phase, StreamTarget, text};
+use crate::{Counters, Error, Limits, Phase};
 
 /// Window Acknowledgement Size and Set Peer Bandwidth: four seconds at 5 Mbit/s between acknowledgements, the value
 /// of Adobe's servers, which every encoder has met.
@@ -480,217 +480,6 @@ impl ServerConnection {
         self.events.push_back(Queued { publication: Some(serial), event });
     }
 
-    fn command_message(&mut self, message: &Message) -> Result<(), Error> {
-        let second = Duration::from_secs(1);
-        if self.now.saturating_sub(self.command_second) >= second {
-            self.command_second = self.now;
-            self.commands = 0;
-        }
-        self.commands = self.commands.saturating_add(1);
-        if self.commands > self.limits.commands_per_second_max {
-            return Err(Error::CommandRate { max: self.limits.commands_per_second_max });
-        }
-        match Command::decode(without_selector(message.type_id, &message.payload)) {
-            Ok(Some(command)) => self.command(message.stream_id, &command),
-            Ok(None) | Err(_) => {
-                self.reader.counters_mut().bad_amf += 1;
-                Ok(())
-            }
-        }
-    }
-
-    fn command(&mut self, stream_id: u32, command: &Command) -> Result<(), Error> {
-        if command.name == "connect" {
-            self.on_connect(command);
-            return Ok(());
-        }
-        if self.connect.is_none() {
-            return Err(Error::CommandBeforeConnect);
-        }
-        match command.name.as_str() {
-            "createStream" => self.on_create_stream(command),
-            "publish" => match command.arguments.first() {
-                // NetStream.publish(false) of Flash.
-                Some(Value::Boolean(false)) => self.on_close_stream(stream_id),
-                _ => self.on_publish(stream_id, command),
-            },
-            "play" => self.on_play(stream_id, command),
-            "FCPublish" => {
-                self.answer(command, &[]);
-                self.notify("onFCPublish", status::PUBLISH_START, command.first_text());
-            }
-            "FCUnpublish" => self.on_fc_unpublish(command),
-            "FCSubscribe" => {
-                self.answer(command, &[]);
-                self.notify("onFCSubscribe", status::PLAY_START, command.first_text());
-            }
-            "closeStream" => self.on_close_stream(stream_id),
-            // Live media has no other place to go to, and what is not wanted is thrown away by whoever asked for it.
-            "pause" | "pauseRaw" | "seek" | "receiveAudio" | "receiveVideo" => self.answer(command, &[]),
-            "deleteStream" => {
-                if let Some(id) = command.arguments.first().and_then(Value::as_u32) {
-                    self.end_publication(id, UnpublishCause::DeleteStream);
-                    self.stop_play(id);
-                    self.streams.retain(|stream| stream.id != id);
-                    self.refresh_deadline();
-                }
-            }
-            "getStreamLength" => self.answer(command, &[Value::Number(0.0)]),
-            "_checkbw" => self.answer(command, &[]),
-            "releaseStream" => self.answer(command, &[Value::Undefined]),
-            // Answers are never answered.
-            "_result" | "_error" | "onStatus" => {}
-            _ => {
-                self.reader.counters_mut().unknown_commands += 1;
-                // An encoder that waits for the answer goes on with a success; it would give up at an error.
-                self.answer(command, &[Value::Undefined]);
-            }
-        }
-        Ok(())
-    }
-
-    fn on_connect(&mut self, command: &Command) {
-        if self.connect.is_some() {
-            self.answer_error(command, status::CONNECT_REJECTED, "this connection is connected already");
-            return;
-        }
-        let texts = ConnectTexts::from_object(&command.object);
-        let connect = Connect::new(&texts, &command.object);
-        self.write_control(type_id::WINDOW_ACKNOWLEDGEMENT_SIZE, &WINDOW_BYTES.to_be_bytes());
-        let [a, b, c, d] = WINDOW_BYTES.to_be_bytes();
-        self.write_control(type_id::SET_PEER_BANDWIDTH, &[a, b, c, d, LIMIT_DYNAMIC]);
-        self.writer.set_chunk_size(CHUNK_SIZE, &mut self.output);
-        self.write_user_control(event_type::STREAM_BEGIN, 0);
-        let mut server = vec![
-            ("fmsVer".to_owned(), Value::string("FMS/3,0,1,123")),
-            ("capabilities".to_owned(), Value::Number(31.0)),
-        ];
-        if connect.capabilities.is_enhanced() {
-            server.extend(self.capabilities.to_properties());
-        }
-        let info = Value::object([
-            ("level", Value::string(Level::Status.as_str())),
-            ("code", Value::string(status::CONNECT_SUCCESS)),
-            ("description", Value::string("Connection succeeded.")),
-            ("objectEncoding", Value::Number(0.0)),
-        ]);
-        self.write_command(
-            CSID_COMMAND,
-            0,
-            "_result",
-            command.transaction_id,
-            Value::Object(server),
-            vec![info],
-        );
-        self.connect = Some(texts);
-        self.set_deadline(self.limits.publish_timeout, Phase::Publish);
-        let event = ServerEvent::Connected(Box::new(connect));
-        self.events.push_back(Queued { publication: None, event });
-    }
-
-    fn on_create_stream(&mut self, command: &Command) {
-        if self.streams.len() >= self.limits.streams_max {
-            self.answer_error(command, status::CALL_FAILED, "too many message streams");
-            return;
-        }
-        self.stream_id_last = self.stream_id_last.saturating_add(1);
-        self.streams.push(Stream { id: self.stream_id_last, used_for: Use::Idle });
-        self.answer(command, &[Value::Number(f64::from(self.stream_id_last))]);
-    }
-
-    /// What a `publish` or `play` on this message stream would address, if the stream is free.
-    fn address(&self, stream_id: u32, name: &str) -> Result<StreamTarget, Refusal> {
-        let stream =
-            self.streams.iter().find(|stream| stream.id == stream_id).ok_or(Refusal::NoSuchStream)?;
-        if stream.used_for != Use::Idle {
-            return Err(Refusal::Busy);
-        }
-        let ConnectTexts { app, tc_url, flash_ver } = self.connect.as_ref().ok_or(Refusal::NoSuchStream)?;
-        Ok(StreamTarget::resolve(app, tc_url, flash_ver, name)?)
-    }
-
-    fn refuse(&mut self, stream_id: u32, refusal: Refusal, code: &'static str) {
-        self.send_status(stream_id, &Status::error(code, refusal.to_string()));
-        self.events
-            .push_back(Queued { publication: None, event: ServerEvent::Refused { stream_id, refusal } });
-    }
-
-    fn on_publish(&mut self, stream_id: u32, command: &Command) {
-        let target = match self.address(stream_id, command.first_text()) {
-            Ok(target) => target,
-            Err(refusal) => return self.refuse(stream_id, refusal, status::PUBLISH_BAD_NAME),
-        };
-        self.serial_last = self.serial_last.saturating_add(1);
-        let serial = self.serial_last;
-        self.publications.push(Publication {
-            serial,
-            stream_id,
-            name: without_query(command.first_text()).to_owned(),
-            announced: false,
-            accepted: false,
-        });
-        self.set_use(stream_id, Use::Publish(serial));
-        let event = ServerEvent::Publish(PublishRequest { stream_id, target });
-        self.events.push_back(Queued { publication: Some(serial), event });
-    }
-
-    fn on_play(&mut self, stream_id: u32, command: &Command) {
-        let target = match self.address(stream_id, command.first_text()) {
-            Ok(target) => target,
-            Err(refusal) => return self.refuse(stream_id, refusal, status::PLAY_STREAM_NOT_FOUND),
-        };
-        // [start], [duration], [reset] (RTMP 1.0 7.2.2.1): live media begins now and ends with its publisher.
-        let reset = match command.arguments.get(3) {
-            Some(Value::Boolean(reset)) => *reset,
-            other => other.and_then(Value::as_number).is_some_and(|number| number != 0.0),
-        };
-        self.set_use(stream_id, Use::Play(PlayState::Asked { reset }));
-        let event = ServerEvent::Play(PlayRequest { stream_id, target });
-        self.events.push_back(Queued { publication: None, event });
-    }
-
-    /// The name decides which publication ends; with only one, it ends whatever the name.
-    fn on_fc_unpublish(&mut self, command: &Command) {
-        let name = without_query(command.first_text());
-        let mut open = self.streams.iter().filter_map(|stream| match stream.used_for {
-            Use::Publish(serial) => self.publications.iter().find(|publication| publication.serial == serial),
-            _ => None,
-        });
-        let first = open.next();
-        let named = first.into_iter().chain(open.clone()).find(|publication| publication.name == name);
-        let only = first.filter(|_| open.next().is_none());
-        let stream_id = named.or(only).map(|publication| publication.stream_id);
-        self.answer(command, &[]);
-        self.notify("onFCUnpublish", status::UNPUBLISH_SUCCESS, name);
-        if let Some(stream_id) = stream_id {
-            self.end_publication(stream_id, UnpublishCause::FcUnpublish);
-        }
-    }
-
-    fn on_close_stream(&mut self, stream_id: u32) {
-        if self.end_publication(stream_id, UnpublishCause::CloseStream) {
-            self.send_status(stream_id, &Status::unpublished("publication ended"));
-        } else {
-            self.stop_play(stream_id);
-            self.release(stream_id);
-        }
-    }
-
-    /// The peer wants no more of what it plays on this message stream.
-    fn stop_play(&mut self, stream_id: u32) {
-        if self.play_state(stream_id).is_some() {
-            self.release(stream_id);
-            self.events.push_back(Queued { publication: None, event: ServerEvent::Stop { stream_id } });
-        }
-    }
-
-    fn play_state(&self, stream_id: u32) -> Option<PlayState> {
-        self.streams.iter().find(|stream| stream.id == stream_id).and_then(|stream| match stream.used_for {
-            Use::Play(state) => Some(state),
-            Use::Idle | Use::Publish(_) => None,
-        })
-    }
-
     /// The peer ended the publication on this message stream; returns whether there was one.
     fn end_publication(&mut self, stream_id: u32, cause: UnpublishCause) -> bool {
         let stream = self.streams.iter().find(|stream| stream.id == stream_id);
@@ -726,67 +515,6 @@ impl ServerConnection {
             self.set_deadline(self.limits.publish_timeout, Phase::Publish);
         }
     }
-
-    /// `_result` with a null command object, unless no answer is wanted.
-    fn answer(&mut self, command: &Command, arguments: &[Value]) {
-        if command.transaction_id != 0.0 {
-            let id = command.transaction_id;
-            self.write_command(CSID_COMMAND, 0, "_result", id, Value::Null, arguments.to_vec());
-        }
-    }
-
-    fn answer_error(&mut self, command: &Command, code: &'static str, description: &str) {
-        let info = information(&Status::error(code, description), &[]);
-        self.write_command(CSID_COMMAND, 0, "_error", command.transaction_id, Value::Null, vec![info]);
-    }
-
-    /// `onFCPublish` and its kin. The name is repeated without its query.
-    fn notify(&mut self, method: &str, code: &'static str, name: &str) {
-        let name = text::cut(without_query(name), ECHO_BYTES_MAX);
-        let info = Value::object([("code", Value::string(code)), ("description", Value::string(name))]);
-        self.write_command(CSID_COMMAND, 0, method, 0.0, Value::Null, vec![info]);
-    }
-
-    fn write_status(&mut self, stream_id: u32, status: &Status, more: &[(&str, Value)]) {
-        let info = information(status, more);
-        self.write_command(CSID_STATUS, stream_id, "onStatus", 0.0, Value::Null, vec![info]);
-    }
-
-    fn write_command(
-        &mut self,
-        csid: u32,
-        stream_id: u32,
-        name: &str,
-        transaction_id: f64,
-        object: Value,
-        arguments: Vec<Value>,
-    ) {
-        let body = Command { name: name.to_owned(), transaction_id, object, arguments }.encode();
-        self.writer.write(&mut self.output, csid, 0, type_id::COMMAND_AMF0, stream_id, &body);
-    }
-
-    fn write_control(&mut self, type_id: u8, body: &[u8]) {
-        self.writer.write(&mut self.output, CSID_CONTROL, 0, type_id, 0, body);
-    }
-
-    fn write_user_control(&mut self, event: u16, argument: u32) {
-        self.write_control(type_id::USER_CONTROL, &user_control(event, argument));
-    }
-}
-
-/// The information object of a status.
-fn information(status: &Status, more: &[(&str, Value)]) -> Value {
-    let mut properties = vec![
-        ("level".to_owned(), Value::string(status.level.as_str())),
-        ("code".to_owned(), Value::string(&*status.code)),
-        ("description".to_owned(), Value::string(status.description.as_str())),
-    ];
-    properties.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-    Value::Object(properties)
-}
-
-fn without_query(name: &str) -> &str {
-    name.split('?').next().unwrap_or("")
 }
 
 /// Milliseconds modulo 2^32, as RTMP counts.

@@ -367,7 +367,7 @@ impl Client {
             let metrics = self.context.registry.metrics();
             metrics.answered(kind, status, took);
             if span.is_recording() {
-                trace::answered(&mut span, kind, &reply);
+                trace::answered(&mut span, kind, &reply, is_head);
             }
             span.end();
             if let Some(told) = told {

@@ -57,11 +57,12 @@ pub(super) fn resource<B>(
     }
 }
 
-/// The answer's head is made.
-pub(super) fn answered(span: &mut Span, kind: RequestKind, reply: &Reply) {
+/// The answer's head is made. `is_head`: nothing follows it.
+pub(super) fn answered(span: &mut Span, kind: RequestKind, reply: &Reply, is_head: bool) {
     span.set(key::REQUEST_KIND, kind.name());
     span.set(key::HTTP_RESPONSE_STATUS_CODE, i64::from(reply.status.as_u16()));
-    if let Some(size) = reply.body.len().and_then(|size| i64::try_from(size).ok()) {
+    let size = if is_head { Some(0) } else { reply.body.len() };
+    if let Some(size) = size.and_then(|size| i64::try_from(size).ok()) {
         span.set(key::HTTP_RESPONSE_BODY_SIZE, size);
     }
     if reply.status.is_server_error() {
