@@ -2,16 +2,16 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::run::{Failure, Step};
 use crate::{deps, root};
 
-/// The integration tests that mostly wait for a minute of media to pass; they run at the same time.
+/// The integration tests that mostly wait for a minute of media to pass.
 const MINUTE_LONG: &[&str] = &["fidelity", "playlist_minute", "obs"];
 
-/// Those that mostly wait for files to be sent and for playlists to move on, and judge nobody's timing: at the same time as well.
+/// Those that mostly wait for files to be sent and for playlists to move on, and judge nobody's timing.
 /// Not `publishers`: an encoder that must share its core stamps pictures as late as it makes them. Nor `caches`, which measures how late
 /// a crowd is served, nor `faults`, whose players share two cores with one another already.
 const PATIENT: &[&str] = &[
@@ -29,8 +29,22 @@ const PATIENT: &[&str] = &[
     "telemetry",
 ];
 
+/// Those with a few players that mostly play: two of them at the same time, and some of the patient ones.
+const PLAYING: &[&str] =
+    &["players_cmaf", "page", "players", "continuous", "limits", "metadata", "reload", "tls"];
+
 /// Attacks and crowds, each on a server of its own.
 const HOSTILE: &[&str] = &["churn", "hostile", "hostile_http", "soak"];
+
+/// The machine. Programs run at the same time as far as their shares of it go.
+const SHARES: u32 = 12;
+
+/// What a program takes of the machine.
+fn share(program: &Program) -> u32 {
+    let shares = [(MINUTE_LONG, 4), (PATIENT, 1), (PLAYING, 5), (HOSTILE, 3)];
+    let of = |names: &[&str]| program.package == INTEGRATION && names.contains(&program.name.as_str());
+    shares.iter().find(|(names, _)| of(names)).map_or(SHARES, |(_, share)| *share)
+}
 
 /// Those that judge the timing of encoders and players nobody here wrote, which a shared machine that stands still for a second spoils.
 /// A test of theirs that fails is judged again when everything else is over, one test at a time; one that fails then as well
@@ -62,6 +76,9 @@ const PANIC_LINES_MAX: usize = 12;
 
 const PANIC_COLUMNS_MAX: usize = 300;
 
+/// How often it is looked whether a program has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// How long a test program may take to end its children after it was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
@@ -82,6 +99,7 @@ struct Running<'a> {
     child: Child,
     log: PathBuf,
     started: Instant,
+    was_stopped: bool,
 }
 
 /// A program whose tests did not all pass.
@@ -107,27 +125,21 @@ pub(crate) fn run(filter: Option<&str>) -> Result<(), Failure> {
     }
     let (integration, fast): (Vec<_>, Vec<_>) =
         programs.iter().partition(|program| program.package == INTEGRATION);
-    let (minute_long, others): (Vec<_>, Vec<_>) =
-        integration.into_iter().partition(|program| MINUTE_LONG.contains(&program.name.as_str()));
-    let (patient, others): (Vec<_>, Vec<_>) =
-        others.into_iter().partition(|program| PATIENT.contains(&program.name.as_str()));
     let (hostile, others): (Vec<_>, Vec<_>) =
-        others.into_iter().partition(|program| HOSTILE.contains(&program.name.as_str()));
+        integration.into_iter().partition(|program| HOSTILE.contains(&program.name.as_str()));
+    let (alone, mut beside): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|program| share(program) == SHARES);
+    // The longest first, so that none of them is left at the end with the machine to itself.
+    beside.sort_by_key(|program| std::cmp::Reverse(share(program)));
 
-    let mut failed = Vec::new();
-    for program in fast {
-        failed.extend(run_together(&[program])?);
-    }
+    let mut failed = run_all(&fast)?;
     if filter.is_none()
         && Step::cargo(&["test", "--workspace", "--locked", "--doc", "--quiet"]).run().is_err()
     {
         failed.push(Failed { name: "documentation examples".to_owned(), again: None, panics: Vec::new() });
     }
-    failed.extend(run_together(&minute_long)?);
-    failed.extend(run_together(&patient)?);
-    failed.extend(run_together(&hostile)?);
-    for program in others {
-        failed.extend(run_together(&[program])?);
+    for programs in [beside, hostile, alone] {
+        failed.extend(run_all(&programs)?);
     }
 
     let failed = judge_again(failed)?;
@@ -194,7 +206,14 @@ fn judge_again(failed: Vec<Failed<'_>>) -> Result<Vec<Failed<'_>>, Failure> {
         };
         tell(&first);
         println!("xtask: once more, with the machine to itself: {}", tests.join(", "));
-        let second = finish(start(program, tests)?)?;
+        let mut process = start(program, tests)?;
+        let ended = loop {
+            if let Some(ended) = process.poll()? {
+                break ended;
+            }
+            std::thread::sleep(LOOK);
+        };
+        let second = finish(&process, &ended);
         if second.is_none() {
             println!("xtask: {} passed this time", program.name);
         }
@@ -203,15 +222,27 @@ fn judge_again(failed: Vec<Failed<'_>>) -> Result<Vec<Failed<'_>>, Failure> {
     Ok(remaining)
 }
 
-/// Runs `programs` at the same time and returns those that failed.
-fn run_together<'a>(programs: &[&'a Program]) -> Result<Vec<Failed<'a>>, Failure> {
-    let mut running = Vec::new();
-    for program in programs {
-        running.push(start(program, Vec::new())?);
-    }
+/// Runs programs, in this order and as many at the same time as their shares of the machine let it. Returns those that failed.
+fn run_all<'a>(programs: &[&'a Program]) -> Result<Vec<Failed<'a>>, Failure> {
+    let mut waiting = programs.to_vec();
+    let mut running: Vec<Running<'_>> = Vec::new();
     let mut failed = Vec::new();
-    for process in running {
-        failed.extend(finish(process)?);
+    while !(waiting.is_empty() && running.is_empty()) {
+        let taken: u32 = running.iter().map(|running| share(running.program)).sum();
+        let fits = |program: &&Program| taken + share(program) <= SHARES;
+        if let Some(next) = waiting.iter().position(fits) {
+            running.push(start(waiting.remove(next), Vec::new())?);
+            continue;
+        }
+        std::thread::sleep(LOOK);
+        let mut still = Vec::new();
+        for mut process in running {
+            match process.poll()? {
+                Some(ended) => failed.extend(finish(&process, &ended)),
+                None => still.push(process),
+            }
+        }
+        running = still;
     }
     Ok(failed)
 }
@@ -242,28 +273,39 @@ fn start(program: &Program, tests: Vec<String>) -> Result<Running<'_>, Failure> 
     let child = command
         .spawn()
         .map_err(|error| Failure::new(format!("{}: {error}", program.executable.display())))?;
-    Ok(Running { program, tests, child, log, started: Instant::now() })
+    Ok(Running { program, tests, child, log, started: Instant::now(), was_stopped: false })
 }
 
-/// Waits for the end of a test program and prints its result; when it failed, all that it printed.
-fn finish(mut process: Running<'_>) -> Result<Option<Failed<'_>>, Failure> {
-    let bound = Duration::from_secs(PROGRAM_SECONDS_MAX);
-    let mut hung = false;
-    let status = loop {
-        if let Some(status) = process.child.try_wait().map_err(|error| Failure::new(error.to_string()))? {
-            break status;
+/// How a test program ended.
+struct Ended {
+    status: ExitStatus,
+    /// It was stopped because it took too long.
+    hung: bool,
+    took: Duration,
+}
+
+impl Running<'_> {
+    /// How it ended, if it has. One that takes too long is told to.
+    fn poll(&mut self) -> Result<Option<Ended>, Failure> {
+        let bound = Duration::from_secs(PROGRAM_SECONDS_MAX);
+        let took = self.started.elapsed();
+        if let Some(status) = self.child.try_wait().map_err(|error| Failure::new(error.to_string()))? {
+            return Ok(Some(Ended { status, hung: self.was_stopped, took }));
         }
-        let elapsed = process.started.elapsed();
-        if elapsed > bound {
-            hung = true;
-            signal_group("TERM", &process.child);
+        if took > bound + STOP_GRACE {
+            signal_group("KILL", &self.child);
+        } else if took > bound && !self.was_stopped {
+            self.was_stopped = true;
+            signal_group("TERM", &self.child);
         }
-        if elapsed > bound + STOP_GRACE {
-            signal_group("KILL", &process.child);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    let seconds = process.started.elapsed().as_secs_f32();
+        Ok(None)
+    }
+}
+
+/// Prints a test program's result; when it failed, all that it printed.
+fn finish<'a>(process: &Running<'a>, ended: &Ended) -> Option<Failed<'a>> {
+    let Ended { status, hung, took } = *ended;
+    let seconds = took.as_secs_f32();
     let Program { package, name, .. } = process.program;
     let passed = status.success() && !hung;
     let text = std::fs::read(&process.log).unwrap_or_default();
@@ -280,9 +322,9 @@ fn finish(mut process: Running<'_>) -> Result<Option<Failed<'_>>, Failure> {
         let second_chance = package == INTEGRATION && SECOND_CHANCE.contains(&name.as_str());
         let first_time = process.tests.is_empty() && !tests.is_empty() && !hung;
         let again = (second_chance && first_time).then_some((process.program, tests));
-        return Ok(Some(Failed { name: format!("{package}/{name} ({why})"), again, panics: panics(&text) }));
+        return Some(Failed { name: format!("{package}/{name} ({why})"), again, panics: panics(&text) });
     }
-    Ok(None)
+    None
 }
 
 /// The names of the tests that failed, from a test program's output.
@@ -317,6 +359,14 @@ fn signal_group(signal: &str, leader: &Child) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_name_is_of_a_program() {
+        for name in [MINUTE_LONG, PATIENT, PLAYING, HOSTILE, SECOND_CHANCE].concat() {
+            let source = root().join(format!("tests/tests/{name}.rs"));
+            assert!(source.is_file(), "{name}");
+        }
+    }
 
     #[test]
     fn the_digest_of_a_failing_program_says_where_and_why() {
