@@ -79,7 +79,8 @@ pub(super) fn until(
             None => stream.subscribe(),
         };
         let mut hold = holder.carrier.hold(limit);
-        let version = async {
+        // Made where it stays: what is moved there has room twice, for as long as it is held.
+        let mut version = pin!(async {
             loop {
                 // As above: it is looked at anew when it is its turn, which is nearly always at once.
                 let has_come = versions.wait_for(|published| enough(&published.snapshot)).await.is_ok();
@@ -92,8 +93,7 @@ pub(super) fn until(
                     return Some(published);
                 }
             }
-        };
-        let mut version = pin!(version);
+        });
         let ended = poll_fn(|cx| match version.as_mut().poll(cx) {
             Poll::Ready(version) => Poll::Ready(version.map_or(Held::TimedOut, Held::Version)),
             Poll::Pending => hold.poll(cx).map(|ended| match ended {
