@@ -40,6 +40,7 @@ const CANNOT: &[(&str, &str)] = &[
     ("dash.js", "killed, back after 30 s, another coding, stamps wrap"),
     ("shaka HLS", "killed, back after 30 s, another coding, stamps wrap"),
     ("GStreamer", "the server crashes"),
+    ("hls.js CMAF", "it crashes, another coding"),
     ("dash.js ll.mpd", "back at once, another coding"),
     ("shaka ll.mpd", "back at once, another coding"),
 ];
@@ -228,22 +229,26 @@ fn low_latency_scene(scratch: &Scratch, open: &[Open]) -> (Vec<Watched>, Vec<Fau
     let second = scene.publisher(|| publish::ffmpeg(scratch, "second", &small, 9, &url));
     scene.recover("taken over");
     publisher.wait(CONNECT);
-    let mut publisher = restarted(scratch, &mut scene, Some(second), &small);
+    let publisher = restarted(scratch, &mut scene, Some(second), &small);
+    let publisher = crashed(scratch, &mut scene, publisher, &small);
+    let mut publisher = crashed_to(scratch, &mut scene, (publisher, "it crashes, another coding"), &changed);
     publisher.kill();
-    let publisher = scene.publisher(|| publish::ffmpeg(scratch, "changed", &changed, 9, &url));
+    let _publisher = scene.publisher(|| publish::ffmpeg(scratch, "changed", &small, 9, &url));
     scene.recover("back at once, another coding");
-    let _publisher = crashed(scratch, &mut scene, publisher, &changed);
     ended(scratch, scene, watching)
 }
 
-/// The server restarts, again, and under a publisher that comes back with another coding.
+/// The server restarts, again, and under a publisher that comes back with another coding; it crashes, and so again.
 fn restart_scene(scratch: &Scratch, open: &[Open]) -> (Vec<Watched>, Vec<Fault>) {
     let (small, changed) = (small(scratch), changed(scratch));
     let (mut scene, publisher, watching) = begun(scratch, open, &small, SETTLE);
     let publisher = restarted(scratch, &mut scene, Some(publisher), &small);
     let publisher = restarted_to(scratch, &mut scene, (Some(publisher), "it restarts once more"), &small);
     let what = (Some(publisher), "it restarts, another coding");
-    let _publisher = restarted_to(scratch, &mut scene, what, &changed);
+    let publisher = restarted_to(scratch, &mut scene, what, &changed);
+    let publisher = crashed(scratch, &mut scene, publisher, &changed);
+    let what = (publisher, "it crashes, another coding");
+    let _publisher = crashed_to(scratch, &mut scene, what, &small);
     ended(scratch, scene, watching)
 }
 
@@ -305,12 +310,23 @@ fn restarted_to(
 }
 
 /// The same for a crash.
-fn crashed(scratch: &Scratch, scene: &mut Scene, mut publisher: Process, clip: &Path) -> Process {
+fn crashed(scratch: &Scratch, scene: &mut Scene, publisher: Process, clip: &Path) -> Process {
+    crashed_to(scratch, scene, (publisher, "the server crashes"), clip)
+}
+
+/// As [`crashed`], by another name.
+fn crashed_to(
+    scratch: &Scratch,
+    scene: &mut Scene,
+    (mut publisher, name): (Process, &'static str),
+    clip: &Path,
+) -> Process {
     scene.server.crash(scratch);
     publisher.wait(CONNECT);
     let url = scene.server.publish_url("cam");
     let publisher = scene.publisher(|| publish::ffmpeg(scratch, "after-crash", clip, 9, &url));
-    scene.recover("the server crashes");
+    // shaka on ll.mpd waits until the time shift buffer is over, 6 s by then.
+    scene.recover_within(name, SETTLE);
     publisher
 }
 

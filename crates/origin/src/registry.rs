@@ -469,7 +469,14 @@ impl Registry {
             )
         };
         let restored = kept.and_then(|kept| restore(kept).ok());
-        let mut packager = restored.unwrap_or_else(|| Packager::new(&config, numbering));
+        let mut packager = restored.unwrap_or_else(|| {
+            let mut packager = Packager::new(&config, numbering);
+            let noted = self.state.as_ref().and_then(|state| state.noted_period(app, name, now));
+            if noted.is_some_and(|noted| packager.list_as_over(&noted)) {
+                tracing::info!(app, stream = name, "players are told that its last Period is over");
+            }
+            packager
+        });
         let first = packager
             .poll_snapshot(clock.wall)
             .unwrap_or_else(|| unreachable!("a new packager has a version"));
@@ -1003,7 +1010,9 @@ impl Seated {
         let now = wall.unix_seconds();
         // Of the segment under construction parts are out: a successor begins behind it.
         let note = next.saturating_add(1);
-        let is_noted = self.progress.as_mut().is_some_and(|to| to.note(note, discontinuity_sequence, now));
+        let period = || self.packager.as_ref().and_then(Packager::noted_period);
+        let is_noted =
+            self.progress.as_mut().is_some_and(|to| to.note(note, discontinuity_sequence, now, period));
         let notes_end = std::mem::replace(&mut self.is_noted, is_noted) && !is_noted;
         if note < lock(&self.stream.seat).stored && !notes_end {
             return;

@@ -4,7 +4,8 @@
 //! name that was used before (DESIGN 5, "Immutable names"). A normal end writes the exact ones. Beside that file, which reaches
 //! the disk, every segment notes its number in one that need not: unless the system itself went down, a successor goes on where
 //! the process stopped. Players bear that better: hls.js 1.7 takes every number that was skipped for a target duration of
-//! media, looks for it that far ahead, and stands still there.
+//! media, looks for it that far ahead, and stands still there. The note also says which Period players of DASH play, so that the successor
+//! can list it as over.
 //!
 //! A disk that takes nothing any more must not leave a file behind that names a number which is used in the meantime. A note that
 //! can't be written is taken away, so that the numbers written ahead count; where nothing of that works, neither file is believed
@@ -15,8 +16,8 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use headwater_packager::Kept;
-use serde::{Deserialize, Serialize};
+use headwater_packager::{Kept, NotedPeriod};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Error;
 use crate::config::Secret;
@@ -69,10 +70,21 @@ struct Noted {
     boot: String,
     media_sequence: u64,
     discontinuity_sequence: u64,
+    /// Absent in notes of earlier versions, and where nothing is listed. What is of another form costs nothing but itself.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "period_if_any")]
+    period: Option<NotedPeriod>,
 }
 
-/// Bytes of a [`Progress`] file, filled up with spaces: each note covers the one before.
-const NOTE_BYTES: usize = 256;
+fn period_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NotedPeriod>, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(serde_json::from_value(value).ok())
+}
+
+/// Bytes of a [`Progress`] file, filled up with spaces: each note covers the one before. Some 550 are usual with a Period.
+const NOTE_BYTES: usize = 1_024;
+
+/// A longer name of a boot is none: Linux gives a UUID.
+const BOOT_BYTES_MAX: usize = 64;
 
 /// Where a stream notes its numbers with every segment, at the cost of one small write into the system's cache.
 #[derive(Debug)]
@@ -86,16 +98,23 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Notes that the numbers below these are used, `now` in Unix seconds. False when that can't be written, which the log tells
+    /// Notes that the numbers below these are used, `now` in Unix seconds, and the Period that players play. False when that can't be written, which the log tells
     /// once; then what was noted before is taken away, for it is no longer true. Tried again with the next numbers.
-    pub fn note(&mut self, media_sequence: u64, discontinuity_sequence: u64, now: u64) -> bool {
+    pub fn note(
+        &mut self,
+        media_sequence: u64,
+        discontinuity_sequence: u64,
+        now: u64,
+        period: impl FnOnce() -> Option<NotedPeriod>,
+    ) -> bool {
         let numbers = (media_sequence, discontinuity_sequence);
         let before = self.tried;
         if let Some((_, is_written)) = before.filter(|(tried, _)| *tried == numbers) {
             return is_written;
         }
-        let noted = Noted { at: now, boot: self.boot.clone(), media_sequence, discontinuity_sequence };
-        let written = self.write(&noted);
+        let boot = self.boot.clone();
+        let noted = Noted { at: now, boot, media_sequence, discontinuity_sequence, period: period() };
+        let written = self.write(noted);
         self.tried = Some((numbers, written.is_ok()));
         let Err(error) = written else { return true };
         let abandoned = self.abandon();
@@ -109,8 +128,12 @@ impl Progress {
         false
     }
 
-    fn write(&mut self, noted: &Noted) -> io::Result<()> {
-        let mut text = serde_json::to_vec(noted).map_err(io::Error::other)?;
+    fn write(&mut self, noted: Noted) -> io::Result<()> {
+        let mut text = serde_json::to_vec(&noted).map_err(io::Error::other)?;
+        if text.len() > NOTE_BYTES {
+            // The numbers are what matters.
+            text = serde_json::to_vec(&Noted { period: None, ..noted }).map_err(io::Error::other)?;
+        }
         text.resize(NOTE_BYTES.max(text.len()), b' ');
         if self.file.is_none() {
             self.file = Some(open_note(&self.path)?);
@@ -152,7 +175,7 @@ fn open_note(path: &Path) -> io::Result<fs::File> {
 fn boot() -> Option<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let id = id.trim();
-    (!id.is_empty() && id.len() <= NOTE_BYTES / 4).then(|| id.to_owned())
+    (!id.is_empty() && id.len() <= BOOT_BYTES_MAX).then(|| id.to_owned())
 }
 
 /// A folder for state.
@@ -205,7 +228,14 @@ impl StateDir {
         }
     }
 
-    /// The numbers that a stream noted last, if the same system still runs and the note is not too old.
+    /// The Period that players played, where the process that noted it did not end as it should.
+    pub fn noted_period(&self, app: &str, name: &str, now: u64) -> Option<NotedPeriod> {
+        let stored = fs::read(self.stream_path(app, name)).ok()?;
+        let numbers: Numbers = serde_json::from_slice(&stored).ok()?;
+        self.noted(app, name, now).filter(|_| numbers.ahead)?.period
+    }
+
+    /// What a stream noted last, if the same system still runs and the note is not too old.
     fn noted(&self, app: &str, name: &str, now: u64) -> Option<Noted> {
         let text = fs::read(self.progress_path(app, name)).ok()?;
         let noted: Noted = serde_json::from_slice(&text).ok()?;
@@ -506,12 +536,12 @@ mod tests {
         state.store_numbers("live", "cam.1", ahead).unwrap();
         assert_eq!(state.numbers("live", "cam.1", NOW), Some(ahead), "nothing was noted");
         for (media_sequence, discontinuity_sequence) in [(u64::MAX, u64::MAX), (101, 5), (101, 5)] {
-            assert!(progress.note(media_sequence, discontinuity_sequence, NOW));
+            assert!(progress.note(media_sequence, discontinuity_sequence, NOW, || None));
             let noted = Numbers { media_sequence, discontinuity_sequence, ..ahead };
             assert_eq!(StateDir::open(&path).unwrap().numbers("live", "cam.1", NOW), Some(noted));
         }
         // The next life's first note replaces the last one's.
-        assert!(state.progress("live", "cam.1").unwrap().note(7, 7, NOW));
+        assert!(state.progress("live", "cam.1").unwrap().note(7, 7, NOW, || None));
         assert_eq!(state.numbers("live", "cam.1", NOW).unwrap().media_sequence, 7);
         assert_eq!(state.numbers("live", "cam", NOW), None, "another stream");
 
@@ -530,6 +560,61 @@ mod tests {
         fs::remove_dir_all(&path).unwrap();
     }
 
+    /// The Period comes with the numbers, and is worth less than they are.
+    #[test]
+    fn the_period_is_noted_with_the_numbers() {
+        let path = folder("period");
+        let state = StateDir::open(&path).unwrap();
+        let ahead = Numbers {
+            media_sequence: 1_164,
+            discontinuity_sequence: 4,
+            open: true,
+            ahead: true,
+            reserved_at: Some(NOW),
+        };
+        state.store_numbers("live", "cam", ahead).unwrap();
+        let period = headwater_packager::fuzzing::noted_period();
+        let mut progress = state.progress("live", "cam").unwrap();
+        assert!(progress.note(1_101, 4, NOW, || Some(period.clone())));
+        let file = state.progress_path("live", "cam");
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!((text.len(), text.trim_end().len() < 700), (NOTE_BYTES, true), "{text}");
+        let at = |now| (state.numbers("live", "cam", now).unwrap(), state.noted_period("live", "cam", now));
+        let noted = Numbers { media_sequence: 1_101, ..ahead };
+        assert_eq!(at(NOW), (noted, Some(period.clone())));
+        assert_eq!(at(NOW + NOTE_BELIEVED + 1).1, None, "too old");
+        state.store_numbers("live", "cam", Numbers { ahead: false, reserved_at: None, ..ahead }).unwrap();
+        assert_eq!(at(NOW).1, None, "a normal end");
+        state.store_numbers("live", "cam", ahead).unwrap();
+
+        // Torn, or changed: what can be read of it is believed, and nothing else.
+        let whole = text.trim_end();
+        for length in 0..whole.len() {
+            fs::write(&file, &whole[..length]).unwrap();
+            assert_eq!(at(NOW), (ahead, None), "{length}");
+        }
+        for place in 0..whole.len() {
+            let mut changed = whole.as_bytes().to_vec();
+            changed[place] ^= 0x10;
+            fs::write(&file, changed).unwrap();
+            let _ = at(NOW);
+        }
+        let earlier = whole.split_once(",\"period\"").unwrap().0.to_owned() + "}";
+        let period_of = |period: &str| format!("{},\"period\":{period}}}", earlier.trim_end_matches('}'));
+        for text in [earlier.clone(), period_of("null"), period_of("7"), period_of("{\"id\":-1}")] {
+            fs::write(&file, &text).unwrap();
+            assert_eq!(at(NOW), (noted, None), "an earlier version, or another: {text}");
+        }
+        fs::write(&file, whole.replace(&boot().unwrap(), "another")).unwrap();
+        assert_eq!(at(NOW), (ahead, None), "another run of the system");
+
+        // Each note covers the whole of the one before.
+        assert!(progress.note(1_102, 4, NOW, || Some(period)));
+        assert!(progress.note(1_103, 4, NOW, || None));
+        assert_eq!(at(NOW), (Numbers { media_sequence: 1_103, ..ahead }, None));
+        fs::remove_dir_all(&path).unwrap();
+    }
+
     /// The file of a note that can't be written goes; what counts then is reserved.
     #[test]
     fn a_note_that_can_not_be_written_is_taken_away() {
@@ -545,14 +630,14 @@ mod tests {
         state.store_numbers("live", "cam", ahead).unwrap();
         let file = state.progress_path("live", "cam");
         let mut progress = state.progress("live", "cam").unwrap();
-        assert!(progress.note(101, 4, NOW));
+        assert!(progress.note(101, 4, NOW, || None));
         progress.file = fs::File::open(&file).ok();
-        assert!(!progress.note(102, 4, NOW), "a file that is open for reading alone");
-        assert!(!progress.note(102, 4, NOW), "said again, not tried again");
+        assert!(!progress.note(102, 4, NOW, || None), "a file that is open for reading alone");
+        assert!(!progress.note(102, 4, NOW, || None), "said again, not tried again");
         assert!(!file.exists());
         assert_eq!(state.numbers("live", "cam", NOW), Some(ahead));
         // The disk takes notes again.
-        assert!(progress.note(103, 4, NOW));
+        assert!(progress.note(103, 4, NOW, || None));
         assert_eq!(state.numbers("live", "cam", NOW).unwrap().media_sequence, 103);
 
         // It can't be taken away by its name (a folder is there now), but it can be emptied.
@@ -562,7 +647,7 @@ mod tests {
         assert_eq!(fs::metadata(&moved).unwrap().len(), NOTE_BYTES as u64);
         progress.abandon().unwrap();
         assert_eq!(fs::metadata(&moved).unwrap().len(), 0);
-        assert!(!progress.note(104, 4, NOW), "a folder");
+        assert!(!progress.note(104, 4, NOW, || None), "a folder");
         assert!(progress.abandon().is_err());
         fs::remove_dir_all(&path).unwrap();
     }
@@ -580,7 +665,7 @@ mod tests {
             reserved_at: Some(NOW),
         };
         state.store_numbers("live", "cam", ahead).unwrap();
-        assert!(state.progress("live", "cam").unwrap().note(101, 4, NOW));
+        assert!(state.progress("live", "cam").unwrap().note(101, 4, NOW, || None));
         let at = |now| state.numbers("live", "cam", now).unwrap().media_sequence;
         // 100 is in use at NOW, and at most 100 + n after n seconds.
         for (after, expected) in

@@ -7,6 +7,7 @@
 mod audio;
 mod growing;
 mod kept;
+mod over;
 mod parts;
 mod video;
 
@@ -22,6 +23,7 @@ use crate::Clock;
 use crate::held::Departed;
 use crate::metadata::{CueRefusal, MESSAGES_BYTES_MAX};
 use crate::mpd;
+use crate::over::PeriodOver;
 use crate::snapshot::{Bandwidth, Cadence, Cmaf, CmafRendition, CmafSegment, Period, Tracks, distinct};
 use crate::window::{Numbering, Window};
 use audio::{AudioTrack, Due};
@@ -57,6 +59,8 @@ pub(crate) struct CmafPackaging {
     video: Option<VideoTrack>,
     audio: Option<AudioTrack>,
     periods: VecDeque<Period>,
+    /// See [`Cmaf::over`].
+    over: Option<Arc<PeriodOver>>,
     /// Where the running part of sound alone begins, 90 kHz ticks; `None` while no segment is open.
     sound_part_start: Option<i64>,
     /// 90 kHz ticks.
@@ -89,6 +93,8 @@ struct Announced {
     audio: AnnouncedTrack,
     /// Oldest and newest Period, and the newest one's cadence.
     periods: Option<(u64, u64, Cadence)>,
+    /// A Period of an earlier process is listed.
+    has_over: bool,
     /// The segment under construction has a part: a Period that it begins can be announced for low latency.
     is_growing: bool,
     window: Duration,
@@ -123,6 +129,7 @@ impl Announced {
                 .first()
                 .zip(cmaf.periods.last())
                 .map(|(first, last)| (first.id, last.id, last.cadence)),
+            has_over: cmaf.over.is_some(),
             is_growing: cmaf.renditions().all(|rendition| rendition.edge.is_some()),
             window: cmaf.window,
             frame_rate_millihertz: cmaf.frame_rate_millihertz,
@@ -154,6 +161,7 @@ impl CmafPackaging {
             video: None,
             audio: None,
             periods: VecDeque::new(),
+            over: None,
             sound_part_start: None,
             video_dts: None,
             refused: 0,
@@ -492,6 +500,7 @@ impl CmafPackaging {
             track.window.slide_to(first, now);
         }
         self.is_shortened &= self.listed_least() < self.length;
+        self.forget_over(target_duration);
     }
 
     /// How much the track lists that lists least, of those that are published now.
@@ -624,6 +633,7 @@ impl CmafPackaging {
             track.window.delist_all(now);
         }
         self.is_shortened = false;
+        self.over = None;
         let newest = self.periods.pop_back();
         self.periods.clear();
         self.periods.extend(newest);
@@ -689,6 +699,7 @@ impl CmafPackaging {
             complete_below: self.complete_below(),
             part_target: self.plan.as_ref().map(PartPlan::target),
             timed_metadata: self.timed_metadata,
+            over: self.over.clone(),
         }
     }
 

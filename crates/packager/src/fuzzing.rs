@@ -11,7 +11,9 @@ use headwater_media::{
     VideoCodec, VideoConfig, WallTime,
 };
 
-use crate::{Clock, Config, Cue, Kept, KeptError, Numbering, Packager, RangeCue, Refusal, Snapshot};
+use crate::{
+    Clock, Cmaf, Config, Cue, Kept, KeptError, NotedPeriod, Numbering, Packager, RangeCue, Refusal, Snapshot,
+};
 
 /// A publisher that follows a script: whatever it does, what must hold holds after each step, every playlist and MPD obeys the
 /// rules, and every version follows from the one before.
@@ -102,6 +104,46 @@ pub fn kept_stream() -> Kept {
     stage.packager.keep().expect("segments are listed")
 }
 
+/// What a note says of a stream's Period, with some of its bytes changed: it is refused, or listed in MPDs that can be told, with media behind
+/// it.
+///
+/// The script's bytes come in threes: a place, as a share of the note in 65,536 parts, and what is written there.
+///
+/// # Panics
+/// When something does not hold.
+pub fn noted(script: &[u8]) {
+    static NOTE: LazyLock<Vec<u8>> =
+        LazyLock::new(|| serde_json::to_vec(&noted_period()).expect("it can be written"));
+    let mut note = NOTE.clone();
+    let length = note.len();
+    for step in script.chunks_exact(3) {
+        let [high, low, value] = *step else { continue };
+        let share = usize::from(u16::from_be_bytes([high, low]));
+        if let Some(byte) = note.get_mut(share * length / 65_536) {
+            *byte = value;
+        }
+    }
+    let Ok(noted) = serde_json::from_slice::<NotedPeriod>(&note) else { return };
+    let numbering = Numbering { media_sequence: 1_100, discontinuity_sequence: 8, resumed: true };
+    let mut stage = Stage::new(Config::default(), numbering);
+    let is_listed = stage.packager.list_as_over(&noted);
+    assert!(is_listed || note != *NOTE, "as it was written it is listed");
+    stage.is_made_up = note != *NOTE;
+    // Three segments: as many MPDs with it.
+    stage.play(100, true, true);
+}
+
+/// What is noted of the Period of a stream that has been live for 8 s.
+///
+/// # Panics
+/// When nothing is.
+pub fn noted_period() -> NotedPeriod {
+    let numbering = Numbering { media_sequence: 1_000, discontinuity_sequence: 7, resumed: false };
+    let mut stage = Stage::new(Config::default(), numbering);
+    stage.play(100, true, true);
+    stage.packager.noted_period().expect("segments are listed")
+}
+
 /// What is kept as a file.
 fn file(kept: &Kept) -> Vec<u8> {
     let mut file = kept.head().expect("it can be written");
@@ -139,6 +181,8 @@ struct Stage {
     audio_ms: u32,
     frames: u32,
     clock_was_set: bool,
+    /// What MPDs say of a Period of before is what somebody made up.
+    is_made_up: bool,
     playlists: [hls::check::Checker; 3],
     mpds: dash::check::Checker,
 }
@@ -158,6 +202,7 @@ impl Stage {
             audio_ms: 0,
             frames: 0,
             clock_was_set: false,
+            is_made_up: false,
             playlists: playlists(),
             mpds: dash::check::Checker::new(),
         };
@@ -259,6 +304,9 @@ impl Stage {
         if amount % 16 == 7 {
             self.restart();
         }
+        if amount % 16 == 9 {
+            self.crash();
+        }
         self.packager.begin_session(self.clock());
         self.look();
         self.video_ms = u32::from(amount).wrapping_mul(1_000_003);
@@ -288,6 +336,20 @@ impl Stage {
         self.packager = Packager::restore(&self.config, numbering, read, self.clock()).expect("it fits");
         let again = self.packager.keep().expect("it can be kept again");
         assert_eq!((again.header.next, again.header.ts), (kept.header.next, kept.header.ts));
+        self.look();
+    }
+
+    /// Another process goes on with no more than was noted: what was listed has gone.
+    fn crash(&mut self) {
+        self.held_by_a_reader = None;
+        let (next, discontinuity_sequence) = self.packager.numbers();
+        let noted = self.packager.noted_period();
+        let numbering = Numbering { media_sequence: next + 1, discontinuity_sequence, resumed: true };
+        self.packager = Packager::new(&self.config, numbering);
+        if let Some(noted) = noted {
+            assert!(self.packager.list_as_over(&noted), "{noted:?}");
+        }
+        self.nobody_watches();
         self.look();
     }
 
@@ -495,7 +557,12 @@ impl Stage {
             self.held_by_a_reader = Some(Arc::clone(&snapshot));
         }
         self.weigh(Some(&snapshot));
-        if let Some(text) = snapshot.mpd(None).and_then(|text| String::from_utf8(text).ok()) {
+        if self.is_made_up {
+            // It keeps nobody from the media.
+            let is_playable = snapshot.cmaf.as_ref().is_some_and(Cmaf::is_playable);
+            assert_eq!(snapshot.mpd(None).is_some(), is_playable);
+            let _ = snapshot.low_latency_mpd(None);
+        } else if let Some(text) = snapshot.mpd(None).and_then(|text| String::from_utf8(text).ok()) {
             for finding in self.mpds.observe(&text, None) {
                 assert!(finding.severity < dash::check::Severity::Error, "{finding:?}\n{text}");
             }

@@ -23,10 +23,10 @@ use crate::timeline::KeptClock;
 const MAGIC: [u8; 8] = *b"HWKEPT\x00\x01";
 
 /// Media times stay exact in JavaScript below this, and sums of a few of them in 64 bits.
-const TICKS_MAX: i64 = 1 << 53;
+pub(crate) const TICKS_MAX: i64 = 1 << 53;
 
 /// No segment is longer: TARGETDURATION is 10 s at most.
-const SEGMENT_MS_MAX: i64 = 20_000;
+pub(crate) const SEGMENT_MS_MAX: i64 = 20_000;
 
 /// Numbers count seconds since 1970, more or less.
 const SEQUENCE_MAX: u64 = 1 << 53;

@@ -31,6 +31,7 @@ mod held;
 mod kept;
 mod metadata;
 mod mpd;
+mod over;
 mod packager;
 mod placed;
 mod playlist;
@@ -46,6 +47,7 @@ pub use cut::TARGET_DURATION_MAX_SECONDS;
 pub use headwater_cmaf::InitSegment;
 pub use kept::{Kept, KeptError};
 pub use metadata::{Cue, CuePlace, CueRefusal, RangeCue};
+pub use over::{NotedPeriod, PeriodOver};
 pub use packager::{Clock, Config, Counters, Memory, Packager, Refusal};
 pub use placed::Placed;
 pub use snapshot::{

@@ -11,6 +11,7 @@ use headwater_manifest::dash::{
 use headwater_media::{MediaTime, Timescale, TrackKind, WallTime};
 
 use crate::metadata::SCHEMES;
+use crate::over::PeriodOver;
 use crate::playlist::init_name;
 use crate::snapshot::{Bandwidth, Cadence, Cmaf, CmafSegment, Period, Snapshot, State, agrees};
 use crate::window::span;
@@ -54,6 +55,10 @@ type Timeline<'a> =
 
 impl<'a> Track<'a> {
     fn new(cmaf: &'a Cmaf, kind: TrackKind, period: &Period) -> Option<Track<'a>> {
+        if let Some(over) = over(cmaf, period) {
+            let segment = over.segment(kind)?;
+            return Some(Track::with(kind, vec![segment], &segment.init));
+        }
         let listed = &cmaf.rendition(kind)?.listed;
         // Sound ends a few frames later than its picture: what not every track has yet is not announced.
         let is_there = |segment: &&std::sync::Arc<CmafSegment>| {
@@ -109,13 +114,11 @@ impl<'a> Track<'a> {
                     width: video.width,
                     height: video.height,
                     sample_aspect_ratio: video.sample_aspect_ratio,
-                    // What the period's bitstream states, where the measurement agrees: a measured rate would move.
-                    frame_rate: video
-                        .frame_rate
-                        .filter(|stated| {
-                            cmaf.frame_rate_millihertz.is_none_or(|measured| agrees(*stated, measured))
-                        })
-                        .or(cmaf.frame_rate_millihertz.map(|measured| (measured, 1_000))),
+                    // Of what an earlier process has measured the outcome is known.
+                    frame_rate: match over(cmaf, period) {
+                        Some(_) => video.frame_rate,
+                        None => announced_rate(video.frame_rate, cmaf.frame_rate_millihertz),
+                    },
                 });
                 (1, "video", &video.codec_string, cmaf.video_bandwidth, media)
             }
@@ -194,7 +197,9 @@ pub(crate) fn render(cmaf: &Cmaf, is_ended: bool, utc_timing: Option<&str>) -> O
     if !cmaf.is_playable() {
         return None;
     }
-    let stretches = stretches(cmaf, &cmaf.periods, Track::new);
+    // What has ended lists what is there.
+    let over = cmaf.over.iter().filter(|_| !is_ended).map(|over| &over.period);
+    let stretches = stretches(cmaf, over.chain(&cmaf.periods), Track::new);
     let target = target_duration(cmaf)?;
     let end = stretches.last().map(|last| last.start.saturating_add(last.media));
     let mpd = Mpd {
@@ -224,16 +229,17 @@ pub(crate) fn render_low_latency(cmaf: &Cmaf, utc_timing: Option<&str>) -> Optio
         }),
         Cadence::Unknown | Cadence::Irregular => None,
     };
-    let first = cmaf.periods.iter().rposition(|period| regular(period).is_none());
-    let listed = cmaf.periods.get(first.map_or(0, |index| index + 1)..)?;
-    let stretches = stretches(cmaf, listed, Track::growing);
+    let mut listed: Vec<&Period> = cmaf.over.iter().map(|over| &over.period).chain(&cmaf.periods).collect();
+    let irregular = listed.iter().rposition(|period| regular(period).is_none());
+    listed.drain(..irregular.map_or(0, |index| index + 1));
+    let stretches = stretches(cmaf, listed.iter().copied(), Track::growing);
     // The newest Period is what it is all about.
     let newest = cmaf.periods.last()?;
     stretches.last().filter(|last| last.period.id == newest.id)?;
     let target = target_duration(cmaf)?;
     let latency = part_target * PARTS_BEHIND;
     // No longer than it has to be: shaka stays behind by what it is beyond availabilityTimeOffset.
-    let regular_ticks = listed.iter().filter_map(regular).map(|regular| regular.duration).max()?;
+    let regular_ticks = listed.iter().copied().filter_map(regular).map(|regular| regular.duration).max()?;
     let segments = stretches.iter().flat_map(|stretch| &stretch.tracks).flat_map(|track| &track.segments);
     let longest = segments.map(|segment| span(segment.duration)).max().unwrap_or_default();
     let longest_ms = longest.as_micros().div_ceil(1_000).max(u128::from(regular_ticks.div_ceil(90)));
@@ -269,11 +275,11 @@ fn target_duration(cmaf: &Cmaf) -> Option<Duration> {
 /// What is listed of these Periods.
 fn stretches<'a>(
     cmaf: &'a Cmaf,
-    periods: &'a [Period],
+    periods: impl Iterator<Item = &'a Period>,
     track: impl Fn(&'a Cmaf, TrackKind, &Period) -> Option<Track<'a>>,
 ) -> Vec<Stretch<'a>> {
     let mut stretches: Vec<Stretch<'a>> =
-        periods.iter().filter_map(|period| stretch(cmaf, period, &track)).collect();
+        periods.filter_map(|period| stretch(cmaf, period, &track)).collect();
     // The newest Period is right by the clock as it is now; those before it that start later were dated by another one.
     // A Period whose track was away and has come back no longer lists that track: it leaves as a whole.
     let incomplete = stretches.iter().rposition(|stretch| {
@@ -336,6 +342,20 @@ fn stretch<'a>(
         start: span(start_ms),
         media: span(end_ms.saturating_sub(origin(period).millis())),
     })
+}
+
+/// The Period of an earlier process, if it is that.
+fn over<'a>(cmaf: &'a Cmaf, period: &Period) -> Option<&'a PeriodOver> {
+    cmaf.over.as_deref().filter(|over| over.period.id == period.id)
+}
+
+/// Frames per second of a Period: what its bitstream states, where the measurement agrees, for a measured rate would move.
+pub(crate) fn announced_rate(
+    stated: Option<(u32, u32)>,
+    measured_millihertz: Option<u32>,
+) -> Option<(u32, u32)> {
+    let stated = stated.filter(|stated| measured_millihertz.is_none_or(|measured| agrees(*stated, measured)));
+    stated.or(measured_millihertz.map(|measured| (measured, 1_000)))
 }
 
 /// The media time at which a Period starts.

@@ -17,6 +17,7 @@ use crate::cmaf::{CmafPackaging, Head, News};
 use crate::cut::{Cutter, Decision};
 use crate::gate::Gate;
 use crate::metadata::Metadata;
+use crate::over::NotedPeriod;
 use crate::placed::{Collector, Placed};
 use crate::rates::Rates;
 use crate::snapshot::{Cadence, Period, Snapshot, State, Tracks};
@@ -387,6 +388,19 @@ impl Packager {
     /// The number that the next segment will bear, and the discontinuity sequence reached.
     pub fn numbers(&self) -> (u64, u64) {
         (self.sequence, self.discontinuities)
+    }
+
+    /// What a successor that finds nothing of this process but its notes needs to say of DASH; `None` before there is a segment.
+    pub fn noted_period(&self) -> Option<NotedPeriod> {
+        self.cmaf.as_ref().and_then(CmafPackaging::noted_period)
+    }
+
+    /// An earlier process crashed, and noted the Period that players of DASH play: until they have seen that it is over, the MPDs list it. To be
+    /// called before anybody publishes. False where nobody can have noted that.
+    pub fn list_as_over(&mut self, noted: &NotedPeriod) -> bool {
+        let (Some(cmaf), Some(over)) = (&mut self.cmaf, noted.over(self.sequence)) else { return false };
+        cmaf.list_over(over);
+        true
     }
 
     /// The longest keyframe interval seen, if two keyframes were.

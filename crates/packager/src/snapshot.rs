@@ -9,6 +9,7 @@ use headwater_media::{AudioConfig, MediaTime, TrackKind, VideoConfig, WallTime};
 use serde::{Deserialize, Serialize};
 
 use crate::mpd;
+use crate::over::PeriodOver;
 use crate::playlist::{self, PARTS_HELD_BACK};
 use crate::poster;
 use crate::window::span;
@@ -369,6 +370,8 @@ pub struct Cmaf {
     pub part_target: Option<Duration>,
     /// The MPD announces event messages: ID3 tags and splice information.
     pub timed_metadata: bool,
+    /// Listed before [`Cmaf::periods`]: what players played when an earlier process crashed.
+    pub over: Option<Arc<PeriodOver>>,
 }
 
 impl Cmaf {

@@ -70,6 +70,12 @@ impl<S: Segment> Window<S> {
         self.listed.front().map(|kept| &kept.segment)
     }
 
+    /// What is listed with numbers below this, the newest first.
+    pub(crate) fn newest_below(&self, below: u64) -> impl Iterator<Item = &Arc<S>> {
+        let listed = self.listed.iter().rev().map(|kept| &kept.segment);
+        listed.filter(move |segment| segment.sequence() < below)
+    }
+
     /// Lists a segment that bears the next number. [`Window::slide_to`] belongs after it.
     pub(crate) fn push(&mut self, segment: S, alive: Alive) {
         debug_assert_eq!(segment.sequence(), self.next_sequence, "numbers count by one");

@@ -14,6 +14,7 @@ proptest! {
     #[test]
     fn whatever_lies_where_a_stream_was_kept(script in proptest::collection::vec(any::<u8>(), 0..12)) {
         fuzzing::kept(&script);
+        fuzzing::noted(&script);
     }
 }
 

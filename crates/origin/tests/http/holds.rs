@@ -30,6 +30,7 @@ async fn one_packaging_is_waited_for_when_another_is_there_already() {
         complete_below: u64::MAX,
         part_target: None,
         timed_metadata: false,
+        over: None,
         low_latency_published_at: WallTime::from_unix_millis(0),
         video: None,
         audio: None,

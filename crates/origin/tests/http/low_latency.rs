@@ -102,6 +102,7 @@ fn low_latency(state: State, video: (u64, usize), audio: (u64, usize)) -> Snapsh
         complete_below: u64::MAX,
         part_target: Some(Duration::from_millis(214)),
         timed_metadata: false,
+        over: None,
     };
     Snapshot { state, cmaf: Some(cmaf), ts: None, ..whole }
 }
