@@ -74,7 +74,8 @@ fn podman(arguments: &[&str]) -> Step {
         "--cgroup-manager",
         "cgroupfs",
     ];
-    Step::new("podman").args(&own).args(arguments)
+    // Its timers for health checks are systemd's, which need not run here: we ask for the health ourselves.
+    Step::new("podman").args(&own).args(arguments).env("DISABLE_HC_SYSTEMD", "true")
 }
 
 /// `HEALTHCHECK` is in Docker's format of images alone; the network is this machine's, as that of cargo and npm.
@@ -213,7 +214,8 @@ fn start() -> Result<(), Failure> {
     let started = Instant::now();
     let volume = format!("{NAME}:/var/lib/headwater");
     let ports = ["--publish", "127.0.0.1::1935", "--publish", "127.0.0.1::8080"];
-    podman(&["run", "--detach", "--name", NAME, "--ulimit", "host", "--volume", &volume])
+    podman(&["run", "--detach", "--name", NAME, "--volume", &volume])
+        .args(&limits()?.each_ref().map(String::as_str))
         .args(&ports)
         .args(&LOCKED)
         .arg("headwater")
@@ -226,9 +228,16 @@ fn start() -> Result<(), Failure> {
 /// With the image that publishes, from outside of the server's network.
 fn publish(key: &str) -> Result<(), Failure> {
     let url = format!("rtmp://{}/live/demo?key={key}", address("1935/tcp")?);
-    podman(&["run", "--detach", "--name", "headwater-encoder", "--network", "host", "--ulimit", "host"])
+    podman(&["run", "--detach", "--name", "headwater-encoder", "--network", "host"])
+        .args(&limits()?.each_ref().map(String::as_str))
         .args(&["headwater-publisher", "publish", &url, "--media", "/media/clip.flv", "--seconds", "60"])
         .run()
+}
+
+/// What podman would ask for by itself not even root may have everywhere: the descriptors of this machine, and processes enough.
+fn limits() -> Result<[String; 2], Failure> {
+    let descriptors = Step::new("bash").args(&["-c", "ulimit -Hn"]).read()?;
+    Ok([format!("--ulimit=nofile={}", descriptors.trim()), "--ulimit=nproc=4096".to_owned()])
 }
 
 /// Where a port of the container is reached.
