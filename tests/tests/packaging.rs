@@ -310,7 +310,7 @@ fn the_image_runs_what_the_binary_knows() {
         let found = position(begins).filter(|at| *at > last_stage);
         &instructions[found.unwrap_or_else(|| panic!("the image has no {begins}"))]
     };
-    assert_eq!(of_last("USER "), "USER headwater");
+    assert_eq!(of_last("USER "), "USER 10935:10935");
     let arguments = |line: &str| -> Vec<String> {
         let (_, list) = line.split_once('[').expect("a list");
         serde_json::from_str(&format!("[{list}")).expect("a list of texts")

@@ -17,8 +17,10 @@ const TOOLS: &str = "target/tools";
 /// What the program prints about itself, for the package; `crates/origin/Cargo.toml` names it.
 const PRINTED: &str = "target/package";
 
-/// The binary that is packaged.
+/// The binary that is packaged, and the package that the tests install: with the binary that the other tests run, made in seconds.
 const BINARY: &str = "target/release/headwater";
+const BINARY_OF_TESTS: &str = "target/debug/headwater";
+const PACKAGE_OF_TESTS: &str = "target/package-test/headwater.deb";
 
 /// Shells with the names that their completions have in [`PRINTED`].
 const SHELLS: [&str; 3] = ["bash", "fish", "zsh"];
@@ -40,11 +42,22 @@ const EXPECTED: [&str; 9] = [
 pub(crate) fn run() -> Result<(), Failure> {
     let release = ["build", "--release", "--locked", "--package", "headwater-origin", "--bin", "headwater"];
     Step::cargo(&release).run()?;
-    print_about()?;
-    let package = package()?;
+    print_about(BINARY)?;
+    let folder = root().join("target/debian");
+    emptied(&folder)?;
+    cargo_deb(&["--strip", "--output", &format!("{}/", folder.display())])?;
+    let package = built(&folder)?;
     examine(&package)?;
     println!("xtask: {}", package.display());
     Ok(())
+}
+
+/// The package for `tests/tests/packaging_boot.rs`; `cargo build` has made its binary.
+pub(crate) fn for_tests() -> Result<(), Failure> {
+    print_about(BINARY_OF_TESTS)?;
+    let package = root().join(PACKAGE_OF_TESTS);
+    package.parent().map_or(Ok(()), emptied)?;
+    cargo_deb(&["--profile", "dev", "--strip", "--fast", "--output", &package.display().to_string()])
 }
 
 fn failure(path: &Path) -> impl FnOnce(std::io::Error) -> Failure {
@@ -58,16 +71,16 @@ fn emptied(path: &Path) -> Result<(), Failure> {
 }
 
 /// The manual's pages, compressed as Debian wants them, and the completions.
-fn print_about() -> Result<(), Failure> {
+fn print_about(binary: &str) -> Result<(), Failure> {
     let folder = root().join(PRINTED);
     emptied(&folder)?;
     let (man, completions) = (folder.join("man"), folder.join("completions"));
     emptied(&man)?;
     emptied(&completions)?;
-    let main = Step::new(BINARY).arg("man").read()?;
+    let main = Step::new(binary).arg("man").read()?;
     let mut pages = vec![("headwater".to_owned(), main.clone())];
     for command in commands(&main) {
-        pages.push((format!("headwater-{command}"), Step::new(BINARY).args(&["man", command]).read()?));
+        pages.push((format!("headwater-{command}"), Step::new(binary).args(&["man", command]).read()?));
     }
     for (name, page) in pages {
         let path = man.join(format!("{name}.1.gz"));
@@ -78,7 +91,7 @@ fn print_about() -> Result<(), Failure> {
     }
     for shell in SHELLS {
         let path = completions.join(format!("headwater.{shell}"));
-        let script = Step::new(BINARY).args(&["completions", shell]).read()?;
+        let script = Step::new(binary).args(&["completions", shell]).read()?;
         fs::write(&path, script).map_err(failure(&path))?;
     }
     Ok(())
@@ -89,7 +102,8 @@ fn commands(page: &str) -> Vec<&str> {
     page.lines().filter_map(|line| line.strip_prefix(r"headwater\-")?.strip_suffix("(1)")).collect()
 }
 
-fn package() -> Result<PathBuf, Failure> {
+/// Makes the package of what was built; cargo-deb itself is built once.
+fn cargo_deb(arguments: &[&str]) -> Result<(), Failure> {
     let program = root().join(TOOLS).join("bin/cargo-deb");
     let program = program.display().to_string();
     let is_installed =
@@ -99,17 +113,16 @@ fn package() -> Result<PathBuf, Failure> {
         let install = ["install", "cargo-deb", "--locked", "--version", CARGO_DEB, "--root", TOOLS];
         Step::cargo(&install).args(&["--target-dir", &build]).run()?;
     }
-    let folder = root().join("target/debian");
-    emptied(&folder)?;
-    let output = folder.display().to_string();
-    Step::new(&program)
-        .args(&["--no-build", "--strip", "--package", "headwater-origin", "--output", &format!("{output}/")])
-        .run()?;
+    Step::new(&program).args(&["--no-build", "--package", "headwater-origin"]).args(arguments).run()
+}
+
+/// The package in this folder.
+fn built(folder: &Path) -> Result<PathBuf, Failure> {
     let mut found =
-        fs::read_dir(&folder).map_err(failure(&folder))?.filter_map(|entry| Some(entry.ok()?.path()));
+        fs::read_dir(folder).map_err(failure(folder))?.filter_map(|entry| Some(entry.ok()?.path()));
     found
         .find(|path| path.extension().is_some_and(|ending| ending == "deb"))
-        .ok_or_else(|| Failure::new(format!("{output}: there is no package")))
+        .ok_or_else(|| Failure::new(format!("{}: there is no package", folder.display())))
 }
 
 /// All files are there, the configuration is one of the package manager's, and the program finds it good.

@@ -48,6 +48,9 @@ const PACKAGES: &[&str] = &[
     "prometheus",
     // systemd-analyze and systemd-socket-activate; it need not be what runs the machine.
     "systemd",
+    // Boots a small Debian, made of the distribution's packages, to install the package there.
+    "systemd-container",
+    "mmdebstrap",
     // What the server asks the kernel for, held against the unit's filter.
     "strace",
     // Reads docker-compose.yml, without a Docker.

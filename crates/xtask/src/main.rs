@@ -7,7 +7,9 @@ mod cost;
 mod deb;
 mod deps;
 mod fuzz;
+mod image;
 mod latency;
+mod machine;
 mod run;
 mod soak;
 mod test;
@@ -35,6 +37,7 @@ usage: cargo xtask COMMAND
                    sixty simulated days; churn; M healthy streams beside everything hostile for N minutes (default 5
                    minutes, 10 streams)
   deb              the Debian package, unpacked and tried; cargo-deb is built for it once
+  image [--pull]   the container image, built by podman and tried; its base images are made here, --pull takes the real ones
   media            makes the clips of sample-media/ anew";
 
 fn main() -> ExitCode {
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         ["latency", options @ ..] => latency::run(options),
         ["soak", options @ ..] => soak::run(options),
         ["deb"] => deb::run(),
+        ["image", options @ ..] => image::run(options),
         ["media"] => Step::new("bash").arg("sample-media/make.sh").run(),
         _ => {
             eprintln!("{USAGE}");
