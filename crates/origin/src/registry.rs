@@ -4,7 +4,9 @@
 //! is over. Readers never wait for a writer; they see the last published version.
 
 mod info;
+mod kept;
 mod news;
+mod seated;
 mod takeover;
 
 use std::collections::HashMap;
@@ -14,11 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use headwater_media::{Cause, Event, TrackKind, WallTime};
+use headwater_media::{Cause, TrackKind, WallTime};
 use headwater_packager::{
-    Clock, Counters, Cue, CuePlace, CueRefusal, Kept, Memory, Numbering, Packager, Refusal, Snapshot, State,
+    Counters, Cue, CuePlace, CueRefusal, Kept, Memory, Numbering, Packager, Snapshot, State,
 };
-use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
@@ -31,10 +32,11 @@ use crate::events::{Events, Kind};
 use crate::health::{Finding, Health, Measured, Observer, Wanted};
 use crate::metrics::Metrics;
 use crate::published::Published;
-use crate::state::{NUMBERS_AHEAD, Numbers, Progress, StateDir};
+use crate::state::{Numbers, StateDir};
 use takeover::{Displaced, Verdict};
 
 pub use info::{AudioInfo, CountersInfo, PublisherInfo, RepairsInfo, StreamInfo, VideoInfo};
+pub use seated::Seated;
 
 /// How long a newcomer waits for the task of the publisher before it to let go.
 const TAKEOVER_WAIT: Duration = Duration::from_secs(2);
@@ -47,12 +49,6 @@ const CONFLICT_EVENT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// An ended stream's playlist and segments stay at least this long, and as long as what it lists (hls.md 3.14).
 const ENDED_KEPT_MIN: Duration = Duration::from_secs(60);
-
-/// A file of a stream's last segments is no longer: 8 s at 1 Gbit/s in two packagings.
-const KEPT_FILE_BYTES_MAX: u64 = 2 << 30;
-
-/// Media that ended so far ahead of the clock was dated by another clock: a publisher is paced at 10 s.
-const KEPT_AHEAD_MS_MAX: i64 = 30_000;
 
 /// Why a publisher can't have the name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -176,25 +172,6 @@ impl Publisher {
         let encoder = encoder.chars().filter(|c| !c.is_control()).take(80).collect();
         Publisher { peer, encoder, since: now, heard: now, bytes: 0 }
     }
-}
-
-/// The right to publish one stream: the packager, until it is dropped.
-#[derive(Debug)]
-pub struct Seated {
-    registry: Arc<Registry>,
-    stream: Arc<Stream>,
-    packager: Option<Packager>,
-    evict: Arc<Notify>,
-    cause: Cause,
-    /// EXT-X-DISCONTINUITY-SEQUENCE as it was last looked at.
-    discontinuity_sequence: u64,
-    /// Where its numbers are noted; `None` without a `state_dir`, or where that is not possible.
-    progress: Option<Progress>,
-    /// What is stored points to notes that are made.
-    is_noted: bool,
-    /// The numbers reserved last are stored.
-    is_stored: bool,
-    observer: Observer,
 }
 
 /// What a publisher that asks for a seat finds.
@@ -321,90 +298,6 @@ impl Registry {
             ending.abort();
         }
         seat.ending = self.schedule_end(stream, seat.session, Cause::Clean);
-    }
-
-    /// Before the process ends: stores the exact numbers of every stream.
-    pub fn store_all(&self) {
-        for stream in self.streams() {
-            let mut seat = lock(&stream.seat);
-            if let Some(ending) = seat.ending.take() {
-                ending.abort();
-            }
-            let numbers = seat.packager.as_ref().map(Packager::numbers);
-            let open = stream.current().snapshot.state != State::Ended;
-            if let Some(numbers) = numbers {
-                self.store_exact(&stream, numbers, open);
-            }
-        }
-    }
-
-    /// Beside that: leaves the last segments of every stream that is live to the next process, as far as `limits.max_kept_bytes` goes. It
-    /// writes files; players are served meanwhile.
-    pub fn keep_all(&self) {
-        let Some(folder) = self.state.as_ref().and_then(StateDir::kept) else { return };
-        let began = self.clocks.now();
-        let keep = |stream: Arc<Stream>| {
-            let kept = lock(&stream.seat).packager.as_ref().and_then(Packager::keep)?;
-            Some((kept.size_bytes(), stream, kept))
-        };
-        let mut all: Vec<_> = self.streams().into_iter().filter_map(keep).collect();
-        // The more streams the better.
-        all.sort_by_key(|(size_bytes, ..)| *size_bytes);
-        let streams = all.len();
-        let mut left = self.config.now().limits.max_kept_bytes;
-        let (mut stored, mut bytes) = (0_usize, 0_u64);
-        for (size_bytes, stream, kept) in all {
-            let Some(rest) = left.checked_sub(size_bytes) else { break };
-            if let Err(error) = folder.store(&stream.app, &stream.name, &kept) {
-                tracing::warn!(app = stream.app, stream = stream.name, %error, "last segments can't be kept in state_dir");
-                // The next ones would meet the same.
-                break;
-            }
-            (left, stored, bytes) = (rest, stored.saturating_add(1), bytes.saturating_add(size_bytes));
-        }
-        let took = self.clocks.now().saturating_sub(began);
-        tracing::info!(
-            stored,
-            streams,
-            bytes,
-            ?took,
-            "the last segments of streams are kept for the next process"
-        );
-    }
-
-    /// After a start with `state_dir`: players of a stream that was live when the process ended wait for its publisher as they do
-    /// after any loss, instead of meeting 404. What was kept of it is listed again.
-    pub fn expect_publishers_back(self: &Arc<Registry>) {
-        let Some(state) = &self.state else { return };
-        let config = self.config.now();
-        let folder = state.kept();
-        for (app, name) in state.open_streams(config.limits.max_streams as usize) {
-            let kept = folder.as_ref().and_then(|folder| folder.take(&app, &name, KEPT_FILE_BYTES_MAX));
-            let kept = kept.filter(|kept| self.is_timely(kept, config.publish.grace, (&app, &name)));
-            let Ok(stream) = self.find_or_restore(&app, &name, kept) else { break };
-            tracing::info!(app, stream = name, "its publisher is expected back");
-            let mut seat = lock(&stream.seat);
-            seat.ending = self.schedule_end(&stream, seat.session, Cause::Lost);
-        }
-        if let Some(folder) = folder {
-            folder.clear();
-        }
-    }
-
-    /// Whether a publisher that left then would still be waited for.
-    fn is_timely(&self, kept: &Kept, grace: Duration, (app, name): (&str, &str)) -> bool {
-        let age_ms = self.clocks.wall().unix_millis().saturating_sub(kept.ended_at().unix_millis());
-        let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
-        let is_timely = (-KEPT_AHEAD_MS_MAX..=grace_ms).contains(&age_ms);
-        if !is_timely {
-            tracing::info!(
-                app,
-                stream = name,
-                age_ms,
-                "its last segments are not listed again: out of publish.grace"
-            );
-        }
-        is_timely
     }
 
     fn find_or_create(&self, app: &str, name: &str) -> Result<Arc<Stream>, Busy> {
@@ -861,218 +754,6 @@ impl Stream {
     }
 }
 
-impl Seated {
-    /// The stream.
-    pub fn stream(&self) -> &Arc<Stream> {
-        &self.stream
-    }
-
-    /// Resolves when this publisher must leave, because a newcomer takes the name over. To be asked for once: one waiter is told.
-    pub fn evicted(&self) -> OwnedNotified {
-        Arc::clone(&self.evict).notified_owned()
-    }
-
-    /// How this session is to end where an operator wants it gone, and no newcomer does.
-    pub fn dismissed(&self) -> Option<Cause> {
-        lock(&self.stream.seat).dismissed
-    }
-
-    /// How this session will have ended once this is dropped; an abrupt loss until told otherwise.
-    pub fn set_cause(&mut self, cause: Cause) {
-        self.cause = cause;
-    }
-
-    /// Hands one event to the packager and publishes what comes of it.
-    ///
-    /// # Errors
-    /// [`Refusal`] when the publication can't go on.
-    pub fn push(&mut self, event: Event, clock: Clock) -> Result<(), Refusal> {
-        if let Event::Sample(sample) = &event
-            && sample.track.kind == TrackKind::Video
-        {
-            self.stream.traffic.pictures.fetch_add(1, Ordering::Relaxed);
-        }
-        if let Event::Sample(sample) = &event
-            && sample.track.index == 0
-            && let Some(measured) = self.observer.sample(sample, clock.now)
-        {
-            self.registry.judge_health(&self.stream, measured);
-        }
-        let Some(packager) = &mut self.packager else { return Ok(()) };
-        self.stream.inbox.take(|cue, ahead| packager.insert(cue, ahead));
-        packager.set_bytes_max(self.stream.bytes_max.load(Ordering::Relaxed));
-        if let Err(refusal) = packager.push(event, clock) {
-            if matches!(refusal, Refusal::OverBudget { .. }) {
-                self.registry.over_budget(&self.stream);
-            }
-            return Err(refusal);
-        }
-        let has_news = packager.has_news();
-        // First: who watches without segments waits for this very sample.
-        self.hand_on();
-        if has_news {
-            self.send_version();
-            let took = self.registry.clocks.now().saturating_sub(clock.now);
-            self.registry.metrics.frame_to_part.observe(took);
-        }
-        self.judge_readers();
-        Ok(())
-    }
-
-    /// Inserts what the publisher itself asks for.
-    ///
-    /// # Errors
-    /// [`CueRefusal`].
-    pub fn insert(&mut self, cue: Cue, ahead: Duration) -> Result<CuePlace, CueRefusal> {
-        self.packager.as_mut().ok_or(CueRefusal::NotLive)?.insert(cue, ahead)
-    }
-
-    /// What was placed goes into the ring of continuous outputs.
-    fn hand_on(&mut self) {
-        let (Some(packager), Some(ring)) = (&mut self.packager, &self.stream.continuous) else { return };
-        let mut count = 0_usize;
-        for placed in packager.take_placed() {
-            ring.push(placed);
-            count += 1;
-        }
-        if count > 0 {
-            packager.set_continuous_bytes(ring.bytes());
-        }
-    }
-
-    /// Readers who hold so much that the stream passes its budget are told to let go.
-    fn judge_readers(&mut self) {
-        let Some(packager) = &mut self.packager else { return };
-        if let Some(sequence) = packager.readers_due() {
-            self.stream.budget.set_memory(packager.memory());
-            self.stream.budget.cut_below(sequence);
-        }
-    }
-
-    /// Bytes arrived.
-    pub fn heard(&mut self, bytes: usize, now: Duration) {
-        if let Some(packager) = self.packager.as_mut().filter(|_| bytes > 0) {
-            self.registry.metrics.received(bytes);
-            self.stream.traffic.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-            packager.heard(bytes);
-            if let Some(ring) = &self.stream.continuous {
-                ring.heard(bytes);
-            }
-        }
-        if let Some(publisher) = &mut lock(&self.stream.seat).publisher {
-            publisher.heard = now;
-            publisher.bytes = publisher.bytes.saturating_add(bytes as u64);
-        }
-    }
-
-    /// How far the media is ahead of the clock.
-    pub fn ahead(&self, now: Duration) -> Duration {
-        self.packager.as_ref().map_or(Duration::ZERO, |packager| packager.ahead(now))
-    }
-
-    fn send_version(&mut self) {
-        let Some(packager) = &mut self.packager else { return };
-        let wall = self.registry.clocks.wall();
-        let (next, discontinuity_sequence) = packager.numbers();
-        if discontinuity_sequence
-            != std::mem::replace(&mut self.discontinuity_sequence, discontinuity_sequence)
-        {
-            let kind = Kind::Discontinuity { media_sequence: next, discontinuity_sequence };
-            self.registry.events.push(kind, &self.stream.app, &self.stream.name);
-        }
-        let is_squeezed = {
-            let mut seat = lock(&self.stream.seat);
-            let counters = packager.counters();
-            let is_squeezed = counters.evicted_for_memory > seat.counters.evicted_for_memory;
-            seat.counters = counters;
-            seat.longest_gop = packager.longest_gop();
-            is_squeezed
-        };
-        if is_squeezed {
-            self.registry.over_budget(&self.stream);
-        }
-        self.keep_numbers((next, discontinuity_sequence), wall);
-        let Some(packager) = &mut self.packager else { return };
-        if let Some(snapshot) = packager.poll_snapshot(wall) {
-            let before = self.stream.publish(Arc::clone(&snapshot));
-            news::tell(&self.registry.events, &self.stream, &before.snapshot, &snapshot);
-            drop(before);
-            // The version before is gone now, and with it what only it held.
-            self.stream.budget.set_memory(packager.memory());
-        }
-    }
-
-    /// Sees to it that a successor knows which numbers are used, before a segment bears the next one.
-    fn keep_numbers(&mut self, (next, discontinuity_sequence): (u64, u64), wall: WallTime) {
-        if self.registry.state.is_none() {
-            return;
-        }
-        let now = wall.unix_seconds();
-        // Of the segment under construction parts are out: a successor begins behind it.
-        let note = next.saturating_add(1);
-        let period = || self.packager.as_ref().and_then(Packager::noted_period);
-        let is_noted =
-            self.progress.as_mut().is_some_and(|to| to.note(note, discontinuity_sequence, now, period));
-        let notes_end = std::mem::replace(&mut self.is_noted, is_noted) && !is_noted;
-        if note < lock(&self.stream.seat).stored && !notes_end {
-            return;
-        }
-        let media_sequence = next.saturating_add(NUMBERS_AHEAD);
-        let numbers = Numbers {
-            media_sequence,
-            discontinuity_sequence,
-            open: true,
-            ahead: is_noted,
-            reserved_at: Some(now),
-        };
-        let stored = self.registry.store(&self.stream, numbers);
-        // What could not be stored is tried again with the next segment.
-        lock(&self.stream.seat).stored = if stored.is_ok() { media_sequence } else { note.saturating_add(1) };
-        let was_stored = std::mem::replace(&mut self.is_stored, stored.is_ok());
-        let Stream { app, name, .. } = &*self.stream;
-        match stored {
-            Err(error) if was_stored => {
-                tracing::error!(app, stream = name, %error, "numbers can't be stored in state_dir; tried again with each segment");
-            }
-            Ok(()) if !was_stored => {
-                tracing::info!(app, stream = name, "numbers are stored in state_dir again");
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Drop for Seated {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // A bug, met in the middle of a sample. What it left behind is not touched again; the name starts afresh.
-            self.registry.discard(&self.stream, self.packager.take().map(|packager| packager.numbers().0));
-            return;
-        }
-        if let Some(packager) = &mut self.packager {
-            packager.end_session(self.cause, self.registry.clocks.read());
-        }
-        self.hand_on();
-        if let (Some(packager), Some(ring)) = (&mut self.packager, &self.stream.continuous) {
-            ring.end_session();
-            packager.set_continuous_bytes(ring.bytes());
-        }
-        // Before a newcomer is told, so that events come in the order of what happened.
-        let Stream { app, name, .. } = &*self.stream;
-        self.registry.events.push(Kind::Unpublish { cause: cause_name(self.cause) }, app, name);
-        self.send_version();
-        let Some(packager) = self.packager.take() else { return };
-        let mut seat = lock(&self.stream.seat);
-        // Under the lock: with a delay of 0 the end may come before this thread goes on, and must find the packager.
-        let ending = self.registry.schedule_end(&self.stream, seat.session, self.cause);
-        seat.packager = Some(packager);
-        seat.publisher = None;
-        seat.ending = ending;
-        drop(seat);
-        self.stream.vacated.notify_waiters();
-    }
-}
-
 /// Tells whoever holds the seat to leave it. False when nobody does.
 fn dismiss(seat: &mut Seat, cause: Cause) -> bool {
     if seat.publisher.is_none() {
@@ -1120,6 +801,7 @@ pub fn state_text(state: State) -> &'static str {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::state::Progress;
 
     /// A panic in a publisher's task costs its stream, not the name: the next publisher gets it, with higher numbers.
     #[test]
