@@ -64,7 +64,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
 fn podman(arguments: &[&str]) -> Step {
     let folder = root().join(FOLDER);
     let at = |name: &str| folder.join(name).display().to_string();
+    // Not vfs, which copies a whole image for each layer: 25 GB.
     let own = [
+        "--storage-driver",
+        "overlay",
         "--root",
         &at("storage"),
         "--runroot",
