@@ -210,7 +210,7 @@ fn restarted_and_upgraded(machine: &Machine, scratch: &Scratch, playlist: &str) 
             curl.args(["--silent", "http://127.0.0.1:8081/api/v1/streams"]);
             let streams = curl.output().expect("curl").stdout;
             String::from_utf8_lossy(&streams).contains("\"state\":\"live\"").then_some(())
-        })
+        });
     };
     for exchange in ["systemctl restart headwater", "dpkg --install /package/headwater.deb"] {
         let before = machine.property("MainPID");
