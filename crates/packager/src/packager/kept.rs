@@ -8,6 +8,7 @@ use headwater_cmaf::InitSegment;
 use super::{Clock, Config, Packager, Session};
 use crate::cmaf::{CmafPackaging, KeptCmaf};
 use crate::kept::{Configs, Header, Kept, KeptError, KeptList, KeptSegment};
+use crate::over::NotedPeriod;
 use crate::snapshot::State;
 use crate::window::Numbering;
 
@@ -15,6 +16,19 @@ use crate::window::Numbering;
 const TARGET_DURATIONS_KEPT: u32 = 4;
 
 impl Packager {
+    /// What a successor that finds nothing of this process but its notes needs to say of DASH; `None` before there is a segment.
+    pub fn noted_period(&self) -> Option<NotedPeriod> {
+        self.cmaf.as_ref().and_then(CmafPackaging::noted_period)
+    }
+
+    /// An earlier process crashed, and noted the Period that players of DASH play: until they have seen that it is over, the MPDs list it. To be
+    /// called before anybody publishes. False where nobody can have noted that.
+    pub fn list_as_over(&mut self, noted: &NotedPeriod) -> bool {
+        let (Some(cmaf), Some(over)) = (&mut self.cmaf, noted.over(self.sequence)) else { return false };
+        cmaf.list_over(over);
+        true
+    }
+
     /// What a successor of this process needs to list the stream's last segments again; `None` while somebody publishes, before
     /// anything is listed and after the stream's end.
     pub fn keep(&self) -> Option<Kept> {
