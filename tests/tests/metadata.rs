@@ -1,9 +1,10 @@
 //! Timed metadata: put into a running stream, and read by software that nobody here wrote: ffmpeg, threefive, hls.js, dash.js and shaka.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use headwater_flv::{Tag, TagKind};
+use headwater_flv::{FlvReader, Tag, TagKind};
 use headwater_manifest::hls::check::Checker;
 use headwater_rtmp::amf0::{self, Value as Amf};
 use headwater_tests::process::{Process, read_output};
@@ -56,6 +57,15 @@ fn what_is_inserted_is_in_every_packaging() {
     let _publisher = publish::ffmpeg(&scratch, "ffmpeg", &media::clip(), 20, &server.publish_url("cam"));
     server.wait_until_playable("cam", SOON);
 
+    let viewers = ["ts", "mp4", "flv"].map(|output| {
+        let (url, file) =
+            (server.http_url(&format!("/live/cam.{output}")), scratch.join(&format!("cam.{output}")));
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--no-buffer", "--output"]).arg(&file).arg(url);
+        let viewer = Process::start(&format!("curl-{output}"), curl, &scratch);
+        wait_for(output, SOON, || std::fs::metadata(&file).is_ok_and(|file| file.len() > 0).then_some(()));
+        (viewer, file)
+    });
     let tagged = insert(&server, "cam", r#"{"type":"id3","text":"goal 1:0","description":"score"}"#);
     let away = insert(&server, "cam", r#"{"type":"ad_break","id":77,"duration_seconds":30,"in_seconds":4}"#);
     let own = insert(&server, "cam", &format!(r#"{{"type":"scte35","section":"{SECTION}","in_seconds":5}}"#));
@@ -79,6 +89,12 @@ fn what_is_inserted_is_in_every_packaging() {
         (names.len() >= at + 5).then(|| names[at..].to_vec())
     });
 
+    let [ts, mp4, flv] = viewers.map(|(mut viewer, file)| {
+        viewer.kill();
+        file
+    });
+    outputs_without_segments(&ts, &mp4, &flv, [tagged, away, own, later]);
+
     // MPEG-TS, by ffmpeg: the streams that are announced, and the tags' bytes.
     let ts = scratch.join("all.ts");
     let segments = after.iter().map(|name| fetch(&server.http_url(&format!("/live/cam/ts/{name}"))).body);
@@ -90,38 +106,14 @@ fn what_is_inserted_is_in_every_packaging() {
     for stream in ["h264,0x100", "aac,0x101", "timed_id3,0x102", "scte_35,0x103"] {
         assert!(streams.contains(stream), "{stream}: {streams}");
     }
-    let mut packets = Command::new("ffprobe");
-    packets.args([
-        "-v",
-        "error",
-        "-select_streams",
-        "2",
-        "-show_entries",
-        "packet=pts",
-        "-of",
-        "csv=p=0",
-        ts,
-    ]);
-    let packets = read_output(packets);
-    let times: Vec<i64> =
-        packets.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect();
-    assert_eq!(times, [tagged, later].map(|time| time.rem_euclid(1 << 33)), "the tags' times");
+    assert_eq!(tag_times(ts), [tagged, later].map(|time| time.rem_euclid(1 << 33)), "the tags' times");
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-v", "error", "-i", ts, "-map", "0:2", "-c", "copy", "-f", "data", "-"]);
     let tags = read_output(ffmpeg);
     assert!(tags.contains("TXXX") && tags.contains("score\0goal 1:0") && tags.contains("later"), "{tags:?}");
 
     // And by threefive: both cues, and the moments that they speak of.
-    let cues = python(
-        "import json, sys, threefive\n\
-         cues = []\n\
-         threefive.Stream(sys.argv[1]).decode(func=cues.append)\n\
-         print(json.dumps([[c.command.splice_event_id, c.command.out_of_network_indicator, c.command.break_duration,\n\
-         round((c.command.pts_time + c.info_section.pts_adjustment) % (2 ** 33 / 90000), 3)] for c in cues]))",
-        &[ts],
-    );
-    let cues: Value = serde_json::from_str(cues.lines().last().unwrap_or_default())
-        .unwrap_or_else(|error| panic!("{error}: {cues}"));
+    let cues = splices(ts);
     let seconds = |time: i64| (time.rem_euclid(1 << 33) as f64 / 90.0).round() / 1_000.0;
     let expected = [(77, 30.0, away), (0x4800_008f, 60.293_567, own)];
     for (index, (id, duration, time)) in expected.into_iter().enumerate() {
@@ -196,6 +188,96 @@ fn what_is_inserted_is_in_every_packaging() {
         (range.contains("SCTE35-IN=0xFC30") && range.contains(&expected[..12])).then_some(())
     });
     assert_eq!(server.streams()[0]["counters"]["cues"], 6);
+}
+
+/// Times of the ID3 tags in MPEG-TS, by ffmpeg.
+fn tag_times(ts: &str) -> Vec<i64> {
+    let mut packets = Command::new("ffprobe");
+    packets.args([
+        "-v",
+        "error",
+        "-select_streams",
+        "d:0",
+        "-show_entries",
+        "packet=pts",
+        "-of",
+        "csv=p=0",
+        ts,
+    ]);
+    read_output(packets).lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
+}
+
+/// The splice_inserts in MPEG-TS, by threefive: id, whether it leaves, duration, and the moment in seconds.
+fn splices(ts: &str) -> Value {
+    let cues = python(
+        "import json, sys, threefive\n\
+         cues = []\n\
+         threefive.Stream(sys.argv[1]).decode(func=cues.append)\n\
+         print(json.dumps([[c.command.splice_event_id, c.command.out_of_network_indicator, c.command.break_duration,\n\
+         round((c.command.pts_time + c.info_section.pts_adjustment) % (2 ** 33 / 90000), 3)] for c in cues]))",
+        &[ts],
+    );
+    serde_json::from_str(cues.lines().last().unwrap_or_default())
+        .unwrap_or_else(|error| panic!("{error}: {cues}"))
+}
+
+/// The same of viewers that were there from before the first one, with times of their own clock.
+fn outputs_without_segments(ts: &Path, mp4: &Path, flv: &Path, times: [i64; 4]) {
+    let [tagged, away, own, later] = times;
+    let near = |left: f64, right: f64| (left - right).abs() < 0.003;
+    let after = |time: i64| (time - tagged) as f64 / 90_000.0;
+
+    let ts = ts.to_str().expect("UTF-8");
+    let tags = tag_times(ts);
+    let [first, second] = tags.as_slice() else { panic!("two tags: {tags:?}") };
+    assert_eq!(second - first, later - tagged);
+    let cues = splices(ts);
+    for (index, (id, time)) in [(77, away), (0x4800_008f, own)].into_iter().enumerate() {
+        let cue = &cues[index];
+        let seconds = cue[3].as_f64().expect("a time") - *first as f64 / 90_000.0;
+        assert!(cue[0] == id && near(seconds, after(time)), "{cues} behind {first}");
+    }
+
+    let mut file = std::fs::read(mp4).expect("a file");
+    file.truncate(whole_boxes(&file));
+    let messages = event_messages(&file);
+    let [first, ..] = messages.as_slice() else { panic!("no message") };
+    let found: Vec<(&str, i64)> =
+        messages.iter().map(|message| (message.scheme.as_str(), message.time - first.time)).collect();
+    let (id3, scte) = ("https://aomedia.org/emsg/ID3", "urn:scte:scte35:2013:bin");
+    let expected = [(id3, 0), (scte, away - tagged), (scte, own - tagged), (id3, later - tagged)];
+    assert_eq!(found, expected);
+
+    let file = std::fs::read(flv).expect("a file");
+    // The last tag is cut short where the viewer left.
+    let tags = FlvReader::new(file.into()).expect("FLV").map_while(Result::ok);
+    let messages: Vec<(String, f64)> = tags
+        .filter(|tag| tag.kind == TagKind::Data)
+        .map(|tag| {
+            let values = amf0::decode(&tag.body).expect("AMF");
+            let time = values[1].property("time").and_then(Amf::as_number);
+            (values[0].as_str().expect("a name").to_owned(), time.unwrap_or(0.0))
+        })
+        .collect();
+    let names: Vec<&str> = messages.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["onMetaData", "onCuePoint", "onAdCue", "onAdCue", "onCuePoint"]);
+    for (message, time) in messages[1..].iter().zip(times) {
+        assert!(near(message.1 - messages[1].1, after(time)), "{messages:?}");
+    }
+}
+
+/// How far the file's top level has whole boxes.
+fn whole_boxes(file: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some(size) = file.get(end..).and_then(|rest| rest.first_chunk().copied()) {
+        let next = end + u32::from_be_bytes(size) as usize;
+        if next > file.len() {
+            break;
+        }
+        end = next;
+    }
+    // A message belongs to the fragment behind it.
+    end
 }
 
 /// What an `emsg` box says, version 1.

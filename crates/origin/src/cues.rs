@@ -196,7 +196,8 @@ fn attributes_of(
 ///
 /// Known are `onAdCue` and `onCuePoint` with splice information in Base64 (`cue`), the simple mode of Adobe Primetime (`cue` is
 /// `SpliceOut`), Elemental Live's `onCuePoint` (`name` is `scte35`, the rest in `parameters`) and YouTube's (`type` is
-/// `com.youtube.cuepoint`). Any other `onCuePoint` becomes an ID3 tag with the message as JSON.
+/// `com.youtube.cuepoint`), and an ID3 tag in Base64 as this server's FLV has it (`name` is `id3`, `tag` in `parameters`). Any other
+/// `onCuePoint` becomes an ID3 tag with the message as JSON.
 pub(crate) fn of_message(message: &Metadata) -> Option<(Cue, Duration)> {
     if !matches!(message.name.as_str(), "onAdCue" | "onCuePoint") {
         return None;
@@ -228,6 +229,13 @@ pub(crate) fn of_message(message: &Metadata) -> Option<(Cue, Duration)> {
         let text = |name| parameters.property(name).and_then(Value::as_str);
         let duration = text("duration").and_then(|text| text.parse().ok());
         return Some((advertisement(number_of_text(text("id").unwrap_or_default()), duration), ahead));
+    }
+    if text("name") == Some("id3")
+        && let Some(tag) =
+            value.property("parameters").and_then(|parameters| parameters.property("tag")?.as_str())
+    {
+        let tag = STANDARD.decode(tag).ok().filter(|tag| id3::check(tag).is_ok())?;
+        return Some((Cue::Id3(tag.into()), ahead));
     }
     let json = serde_json::to_string(&json_of(value)).ok().filter(|json| json.len() <= TEXT_BYTES_MAX)?;
     let tag = id3::text(&message.name, &json).ok()?;

@@ -404,7 +404,7 @@ impl Registry {
             outputs,
             wanted: Wanted { segment: segment_duration, part: part_duration },
             bytes_max: AtomicU64::new(bytes_max),
-            continuous: outputs.continuous().then(|| Ring::new(bytes_max)),
+            continuous: outputs.continuous().then(|| Ring::new(bytes_max, timed_metadata)),
         }
     }
 

@@ -46,10 +46,10 @@ mod window;
 pub use cut::TARGET_DURATION_MAX_SECONDS;
 pub use headwater_cmaf::InitSegment;
 pub use kept::{Kept, KeptError};
-pub use metadata::{Cue, CuePlace, CueRefusal, RangeCue};
+pub use metadata::{Cue, CuePlace, CueRefusal, RangeCue, SCHEME_ID3, SCHEME_SPLICE};
 pub use over::{NotedPeriod, PeriodOver};
 pub use packager::{Clock, Config, Counters, Memory, Packager, Refusal};
-pub use placed::Placed;
+pub use placed::{Mark, Placed, Said};
 pub use snapshot::{
     Bandwidth, Cadence, Cmaf, CmafRendition, CmafSegment, Edge, Part, Period, Rendition, Segment, Snapshot,
     State, Tracks, TsRendition, TsSegment,

@@ -14,8 +14,9 @@ use headwater_media::{MediaTime, Timescale, WallTime};
 use serde::{Deserialize, Serialize};
 
 /// Schemes of event messages: ID3 (AOM's "Carriage of ID3 Timed Metadata in CMAF") and binary splice information (SCTE 214-3).
-pub(crate) const SCHEME_ID3: &str = "https://aomedia.org/emsg/ID3";
-pub(crate) const SCHEME_SPLICE: &str = "urn:scte:scte35:2013:bin";
+pub const SCHEME_ID3: &str = "https://aomedia.org/emsg/ID3";
+/// See [`SCHEME_ID3`].
+pub const SCHEME_SPLICE: &str = "urn:scte:scte35:2013:bin";
 
 /// What the carrying track of a Period announces.
 pub(crate) const SCHEMES: [&str; 2] = [SCHEME_ID3, SCHEME_SPLICE];

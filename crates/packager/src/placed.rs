@@ -1,6 +1,8 @@
 //! What continuous outputs carry: every sample as it was placed on the media clock, and the tracks in force.
 
-use headwater_media::Sample;
+use bytes::Bytes;
+use headwater_codec::scte35::SpliceInfo;
+use headwater_media::{MediaTime, Sample};
 
 use crate::snapshot::Tracks;
 
@@ -12,6 +14,26 @@ pub enum Placed {
     Tracks(Tracks),
     /// A sample on the media clock: 90 kHz for video, the sample rate for audio. Decode times rise over sessions too.
     Sample(Sample),
+    /// Timed metadata, in front of the sample that follows.
+    Mark(Mark),
+}
+
+/// What is said about a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The moment on the media clock, 90 kHz.
+    pub at: MediaTime,
+    /// What it is.
+    pub said: Said,
+}
+
+/// The two kinds of marks that a stream carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// A whole ID3v2 tag.
+    Id3(Bytes),
+    /// Splice information (SCTE 35), with its sender's times.
+    Splice(SpliceInfo),
 }
 
 /// Collects what was placed until it is taken; where nobody takes it, nothing is collected.
@@ -32,6 +54,12 @@ impl Collector {
     pub(crate) fn sample(&mut self, sample: &Sample) {
         if let Some(placed) = &mut self.0 {
             placed.push(Placed::Sample(sample.clone()));
+        }
+    }
+
+    pub(crate) fn mark(&mut self, at: MediaTime, said: impl FnOnce() -> Said) {
+        if let Some(placed) = &mut self.0 {
+            placed.push(Placed::Mark(Mark { at, said: said() }));
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use headwater_media::Sample;
-use headwater_packager::Tracks;
+use headwater_packager::{Said, Tracks};
 
 use super::times::Stamps;
 use super::{forms, ts};
@@ -27,13 +27,15 @@ const FORMS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Setup {
     pub tracks: Tracks,
+    /// Timed metadata are announced with them.
+    pub has_marks: bool,
     mp4: OnceLock<Option<Bytes>>,
     fits_ts: OnceLock<bool>,
 }
 
 impl Setup {
-    pub(super) fn new(tracks: Tracks) -> Setup {
-        Setup { tracks, mp4: OnceLock::new(), fits_ts: OnceLock::new() }
+    pub(super) fn new(tracks: Tracks, has_marks: bool) -> Setup {
+        Setup { tracks, has_marks, mp4: OnceLock::new(), fits_ts: OnceLock::new() }
     }
 
     /// `ftyp` and `moov`; `None` when fragmented MP4 can't carry the tracks.
@@ -43,7 +45,7 @@ impl Setup {
 
     /// Whether MPEG-TS can carry the tracks.
     pub(super) fn fits_ts(&self) -> bool {
-        *self.fits_ts.get_or_init(|| ts::fits(&self.tracks))
+        *self.fits_ts.get_or_init(|| ts::fits(self))
     }
 }
 
@@ -57,6 +59,50 @@ pub(super) struct Timed {
     pub times: Stamps,
     /// A viewer can begin here.
     pub is_join: bool,
+    /// What is said in front of it; nearly always nothing.
+    pub marks: Option<Arc<Marks>>,
+}
+
+/// Timed metadata in front of a sample.
+#[derive(Debug)]
+pub(super) struct Marks {
+    pub list: Vec<TimedMark>,
+    bytes: u64,
+    /// The ring's sum of forms made: what is said is on the stream's account as well.
+    made: Arc<AtomicU64>,
+}
+
+/// A mark on the clock of continuous outputs.
+#[derive(Debug)]
+pub(super) struct TimedMark {
+    /// Since the first sample, 90 kHz.
+    pub at: i64,
+    /// Another one for each mark of a stream.
+    pub id: u32,
+    pub said: Said,
+}
+
+impl Marks {
+    pub(super) fn new(list: Vec<TimedMark>, made: &Arc<AtomicU64>) -> Marks {
+        let bytes = list.iter().map(|mark| mark.said_bytes()).sum();
+        made.fetch_add(bytes, Ordering::Relaxed);
+        Marks { list, bytes, made: Arc::clone(made) }
+    }
+}
+
+impl Drop for Marks {
+    fn drop(&mut self) {
+        self.made.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl TimedMark {
+    fn said_bytes(&self) -> u64 {
+        match &self.said {
+            Said::Id3(tag) => tag.len() as u64,
+            Said::Splice(info) => info.section().len() as u64,
+        }
+    }
 }
 
 /// A sample's place in the ring.
@@ -100,6 +146,11 @@ impl Entry {
     /// A form that somebody has made.
     pub(super) fn form(&self, form: Form) -> Option<&Bytes> {
         self.forms.cells.get(form as usize)?.get()
+    }
+
+    /// What is said in front of it.
+    pub(super) fn marks(&self) -> &[TimedMark] {
+        self.timed.marks.as_deref().map_or(&[], |marks| &marks.list)
     }
 
     /// A form, made now if nobody has asked for it yet.

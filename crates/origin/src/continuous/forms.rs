@@ -1,13 +1,18 @@
 //! What a sample becomes in FLV, RTMP and fragmented MP4, and what stands in front of a viewer's first one.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use headwater_cmaf::{AUDIO_TRACK_ID, ChunkSample, ChunkWriter, VIDEO_TRACK_ID, is_disposable, movie_init};
+use headwater_cmaf::{
+    AUDIO_TRACK_ID, ChunkSample, ChunkWriter, EventMessage, VIDEO_TRACK_ID, is_disposable, movie_init,
+};
 use headwater_flv::{TagKind, body, write_header, write_tag, write_tag_of};
-use headwater_media::TrackKind;
-use headwater_packager::Tracks;
+use headwater_media::{Timescale, TrackKind};
+use headwater_packager::{SCHEME_ID3, SCHEME_SPLICE, Said, Tracks};
+use headwater_rtmp::amf0::{self, Value};
 use headwater_rtmp::{MessageKind, playback};
 
-use super::entry::Entry;
+use super::entry::{Entry, TimedMark};
 
 /// FLV and RTMP count milliseconds modulo 2^32.
 pub(super) fn stamp(ms: i64) -> u32 {
@@ -45,6 +50,9 @@ pub(super) fn flv_opening(tracks: &Tracks, is_first: bool, stamp_ms: u32) -> Byt
 pub(super) fn flv(entry: &Entry) -> Bytes {
     let mut out = Vec::with_capacity(entry.sample.data.len() + 32);
     let stamp_ms = stamp(entry.times.stamp_ms);
+    for mark in entry.marks() {
+        let _ = write_tag(&mut out, TagKind::Data, stamp_ms, &data_message(mark));
+    }
     // What no tag can hold is left out.
     let _ =
         with_front(entry, |kind, front| write_tag_of(&mut out, kind, stamp_ms, &[front, &entry.sample.data]));
@@ -57,6 +65,45 @@ pub(super) fn rtmp_opening(tracks: &Tracks, stream_id: u32, stamp_ms: u32) -> By
         .into_iter()
         .map(|(kind, stamp_ms, body)| playback::message(stream_id, message_kind(kind), stamp_ms, &[&body]));
     messages.collect::<Vec<Bytes>>().concat().into()
+}
+
+/// What is said in front of a sample as RTMP messages.
+pub(super) fn rtmp_marks(entry: &Entry, stream_id: u32) -> Vec<Bytes> {
+    let stamp_ms = stamp(entry.times.stamp_ms);
+    let message = |mark| playback::message(stream_id, MessageKind::Data, stamp_ms, &[&data_message(mark)]);
+    entry.marks().iter().map(message).collect()
+}
+
+/// A mark as data message, such as this server takes from encoders too: splice information as Adobe Primetime writes it, a tag as
+/// cue point (FLV has none of its own for either).
+fn data_message(mark: &TimedMark) -> Vec<u8> {
+    let time = Value::Number(mark.at.max(0) as f64 / 90_000.0);
+    let (name, value) = match &mark.said {
+        Said::Splice(info) => {
+            let section = Value::string(STANDARD.encode(info.section()));
+            let id = info.event_id().map_or(Value::Null, |id| Value::string(id.to_string()));
+            let seconds = info.duration().map_or(0.0, |ticks| ticks as f64 / 90_000.0);
+            let kind = Value::string("scte35");
+            let seconds = Value::Number(seconds);
+            let properties =
+                [("cue", section), ("type", kind), ("id", id), ("time", time), ("duration", seconds)];
+            ("onAdCue", Value::object(properties))
+        }
+        Said::Id3(tag) => {
+            let tag = Value::object([("tag", Value::string(STANDARD.encode(tag)))]);
+            let properties = [
+                ("name", Value::string("id3")),
+                ("type", Value::string("event")),
+                ("time", time),
+                ("parameters", tag),
+            ];
+            ("onCuePoint", Value::object(properties))
+        }
+    };
+    let mut body = Vec::new();
+    amf0::encode(&Value::string(name), &mut body);
+    amf0::encode(&value, &mut body);
+    body
 }
 
 /// A sample as RTMP message, on the message stream that most players have.
@@ -113,6 +160,25 @@ pub(super) fn mp4(entry: &Entry) -> Bytes {
         data: &sample.data,
     };
     let mut out = Vec::new();
+    for mark in entry.marks() {
+        let (scheme, data) = match &mark.said {
+            Said::Id3(tag) => (SCHEME_ID3, tag.to_vec()),
+            Said::Splice(info) => (SCHEME_SPLICE, info.timed_at(mark.at)),
+        };
+        let duration = match &mark.said {
+            Said::Id3(_) => None,
+            Said::Splice(info) => info.duration().and_then(|ticks| u32::try_from(ticks).ok()),
+        };
+        EventMessage {
+            scheme,
+            timescale: Timescale::MPEG.hz(),
+            presentation_time: mark.at.max(0).unsigned_abs(),
+            duration,
+            id: mark.id,
+            data: &data,
+        }
+        .write(&mut out);
+    }
     // A sample without bytes is left out.
     let _ = writer.write(&mut out, times.base_media_decode_time, &[chunk]);
     out.into()

@@ -19,10 +19,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use headwater_media::{Sample, TrackKind};
-use headwater_packager::Placed;
+use headwater_packager::{Mark, Placed};
 use serde::Serialize;
 
-use entry::{Entry, Setup, Slot, Timed};
+use entry::{Entry, Marks, Setup, Slot, Timed, TimedMark};
 use times::Times;
 
 pub use viewer::{Joined, Viewer};
@@ -47,6 +47,9 @@ const SOUND_JOIN_MS: i64 = 500;
 
 /// A sample that is a slice of what was read holds all of the buffer that was read into.
 const READ_BUFFER_BYTES: u64 = 64 << 10;
+
+/// Marks in front of one sample; what would be more is in no continuous output.
+const MARKS_MAX: usize = 64;
 
 /// What a viewer gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +115,8 @@ pub struct Ring {
     ts: Mutex<ts::Lane>,
     /// Bytes of forms made and not yet gone.
     made: Arc<AtomicU64>,
+    /// Timed metadata are announced (`packaging.timed_metadata`).
+    has_marks: bool,
     bytes_max: AtomicU64,
     viewers: [AtomicU32; 5],
     skips: AtomicU64,
@@ -143,6 +148,10 @@ struct Shared {
     joins: VecDeque<(u64, i64)>,
     setup: Option<Arc<Setup>>,
     times: Times,
+    /// What is said in front of the next sample.
+    marks: Vec<Mark>,
+    /// Marks so far.
+    mark_count: u32,
     heard: Heard,
     /// Whom the next change wakes, by the viewer's number.
     waiting: HashMap<u64, Waker>,
@@ -167,8 +176,8 @@ fn share(stream_bytes_max: u64) -> u64 {
 }
 
 impl Ring {
-    /// A ring of a stream that may hold so many bytes in all.
-    pub fn new(stream_bytes_max: u64) -> Arc<Ring> {
+    /// A ring of a stream that may hold so many bytes in all. `has_marks`: timed metadata are announced.
+    pub fn new(stream_bytes_max: u64, has_marks: bool) -> Arc<Ring> {
         Arc::new(Ring {
             shared: Mutex::new(Shared {
                 life: Life::Starting,
@@ -178,6 +187,8 @@ impl Ring {
                 joins: VecDeque::new(),
                 setup: None,
                 times: Times::default(),
+                marks: Vec::new(),
+                mark_count: 0,
                 heard: Heard::default(),
                 waiting: HashMap::new(),
                 attached: 0,
@@ -185,6 +196,7 @@ impl Ring {
             }),
             ts: Mutex::default(),
             made: Arc::default(),
+            has_marks,
             bytes_max: AtomicU64::new(share(stream_bytes_max)),
             viewers: Default::default(),
             skips: AtomicU64::new(0),
@@ -232,13 +244,19 @@ impl Ring {
             match placed {
                 Placed::Tracks(tracks) => {
                     if shared.setup.as_ref().is_none_or(|setup| setup.tracks != tracks) {
-                        shared.setup = Some(Arc::new(Setup::new(tracks)));
+                        shared.setup = Some(Arc::new(Setup::new(tracks, self.has_marks)));
+                    }
+                    return;
+                }
+                Placed::Mark(mark) => {
+                    if shared.marks.len() < MARKS_MAX {
+                        shared.marks.push(mark);
                     }
                     return;
                 }
                 Placed::Sample(sample) => {
                     let Some(setup) = shared.setup.clone() else { return };
-                    shared.append(setup, sample);
+                    shared.append(setup, sample, &self.made);
                 }
             }
             shared.evict(self.bytes_max.load(Ordering::Relaxed), self.made.load(Ordering::Relaxed));
@@ -307,7 +325,7 @@ impl Ring {
 }
 
 impl Shared {
-    fn append(&mut self, setup: Arc<Setup>, sample: Sample) {
+    fn append(&mut self, setup: Arc<Setup>, sample: Sample, made: &Arc<AtomicU64>) {
         self.life = Life::Live;
         let frame = setup.tracks.audio.as_ref().map_or(0, |audio| audio.samples_per_frame);
         let times = self.times.place(&sample, frame);
@@ -326,7 +344,21 @@ impl Shared {
         // A sample that was gathered from several reads is as old as the first of them.
         let size = sample.data.len() as u64;
         let mark = self.heard.mark.min(self.heard.total.saturating_sub(size));
-        self.slots.push_back(Slot::new(Timed { number, setup, sample, times, is_join }, mark));
+        let marks = self.take_marks(made);
+        self.slots.push_back(Slot::new(Timed { number, setup, sample, times, is_join, marks }, mark));
+    }
+
+    /// What is said in front of the sample that was just given its times.
+    fn take_marks(&mut self, made: &Arc<AtomicU64>) -> Option<Arc<Marks>> {
+        if self.marks.is_empty() {
+            return None;
+        }
+        let (times, count) = (&self.times, &mut self.mark_count);
+        let timed = self.marks.drain(..).map(|Mark { at, said }| {
+            *count = count.wrapping_add(1);
+            TimedMark { at: times.since_first(at), id: *count, said }
+        });
+        Some(Arc::new(Marks::new(timed.collect(), made)))
     }
 
     /// Keeps what the newest keyframe and the one before it begin, and [`RING_MS_MIN`], but no more than the limits let it.
@@ -354,6 +386,7 @@ impl Shared {
     }
 
     fn clear(&mut self) {
+        self.marks.clear();
         self.slots.clear();
         self.joins.clear();
     }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use headwater_codec::scte35::SpliceInfo;
 use headwater_flv::{Demuxer, FlvReader, Tag};
-use headwater_media::{Cause, WallTime};
-use headwater_packager::{Clock, Config, Numbering, Packager};
+use headwater_media::{Cause, MediaTime, Timescale, WallTime};
+use headwater_packager::{Clock, Config, Cue, Numbering, Packager, SCHEME_ID3, SCHEME_SPLICE};
 use headwater_testkit::{fidelity, flv, fmp4::Fmp4Reader, ts::TsReader};
 
 use super::*;
@@ -21,11 +23,15 @@ struct World {
 
 impl World {
     fn new(bytes_max: u64) -> World {
-        let config = Config { continuous: true, ..Config::default() };
+        World::with_marks(bytes_max, false)
+    }
+
+    fn with_marks(bytes_max: u64, timed_metadata: bool) -> World {
+        let config = Config { continuous: true, timed_metadata, ..Config::default() };
         let numbering = Numbering { media_sequence: 1, discontinuity_sequence: 0, resumed: false };
         let clock = Clock { now: Duration::ZERO, wall: WallTime::from_unix_millis(1_769_860_800_000) };
         let packager = Packager::new(&config, numbering);
-        World { packager, ring: Ring::new(bytes_max), demuxer: Demuxer::new(), clock }
+        World { packager, ring: Ring::new(bytes_max, timed_metadata), demuxer: Demuxer::new(), clock }
     }
 
     fn begin(&mut self) {
@@ -464,4 +470,89 @@ fn rtmp_messages_are_tags_on_the_stream_that_plays() {
     });
     assert_eq!(bodies[0], bodies[1]);
     assert_eq!(bodies[0], take(&mut joined(&world.ring, Output::Flv)).0);
+}
+
+/// What is inserted reaches every viewer, in front of the same sample and of one moment, and goes when that does.
+#[test]
+fn what_is_said_is_in_every_form() {
+    let mut world = World::with_marks(BUDGET, true);
+    let tags = tags(file("clip.flv"));
+    let (before, after) = tags.split_at(tags.len() / 2);
+    world.begin();
+    world.publish(before);
+    let tag = Bytes::from(headwater_codec::id3::text("score", "goal").unwrap());
+    let splice = SpliceInfo::insert(77, true, Some(2_700_000));
+    let insert = |world: &mut World, cue, ahead| {
+        let place = world.packager.insert(cue, Duration::from_secs(ahead)).unwrap();
+        world.packager.take_placed().for_each(|placed| world.ring.push(placed));
+        place.media_time.ticks()
+    };
+    let first = {
+        let shared = world.ring.lock();
+        let timed = &shared.slots.back().unwrap().timed;
+        timed.sample.dts.rescale(Timescale::MPEG).ticks()
+            - MediaTime::new(timed.times.dts, timed.sample.dts.scale()).rescale(Timescale::MPEG).ticks()
+    };
+    let said_at = insert(&mut world, Cue::Id3(tag.clone()), 0) - first;
+    let away_at = insert(&mut world, Cue::Splice(splice.clone()), 4) - first;
+    assert_eq!(away_at - said_at, 4 * 90_000);
+    let held = world.ring.bytes();
+    // Before the next keyframe comes, for they begin at the newest one.
+    let mut viewers = HTTP.map(|output| joined(&world.ring, output)).map(|mut viewer| {
+        let got = take(&mut viewer).0;
+        (viewer, got)
+    });
+    let mut players = [1, 5].map(|stream_id| joined(&world.ring, Output::Rtmp { stream_id }));
+    players.iter_mut().for_each(|player| drop(take(player)));
+    world.publish(&after[..20]);
+    let [flv, ts, mp4] = viewers.each_mut().map(|(viewer, got)| [&got[..], &take(viewer).0].concat());
+
+    // FLV: messages that an encoder may send as well.
+    let messages: Vec<_> = FlvReader::new(flv.into())
+        .unwrap()
+        .map(Result::unwrap)
+        .filter(|tag| tag.kind == headwater_flv::TagKind::Data)
+        .skip(1)
+        .map(|tag| {
+            let values = headwater_rtmp::amf0::decode(&tag.body).unwrap();
+            let name = values[0].as_str().unwrap().to_owned();
+            let time = MediaTime::new(i64::from(tag.timestamp_ms), Timescale::MILLIS);
+            let cue = crate::cues::of_message(&headwater_media::Metadata { time, name, amf0: tag.body });
+            let time = values[1].property("time").and_then(headwater_rtmp::amf0::Value::as_number).unwrap();
+            (cue.unwrap().0, (time * 90_000.0).round() as i64)
+        })
+        .collect();
+    let expected = [(Cue::Id3(tag.clone()), said_at), (Cue::Splice(splice.clone()), away_at)];
+    assert_eq!(messages, expected);
+
+    // MPEG-TS: on PIDs of their own, the section with this clock's time.
+    let start = 1_400 * 90;
+    let on = |pid: u16| {
+        let packets = ts
+            .as_chunks::<188>()
+            .0
+            .iter()
+            .filter(move |packet| u16::from_be_bytes([packet[1] & 0x1f, packet[2]]) == pid);
+        packets.map(|packet| packet.to_vec()).collect::<Vec<_>>().concat()
+    };
+    let holds = |bytes: &[u8], piece: &[u8]| bytes.windows(piece.len()).any(|window| window == piece);
+    assert!(holds(&on(0x102), &tag) && holds(&on(0x103), &splice.timed_at(away_at + start)));
+
+    // Fragmented MP4: event messages.
+    for (scheme, data) in [(SCHEME_ID3, tag.to_vec()), (SCHEME_SPLICE, splice.timed_at(away_at))] {
+        assert!(holds(&mp4, &[scheme.as_bytes(), b"\0"].concat()) && holds(&mp4, &data), "{scheme}");
+    }
+
+    // RTMP, whatever the message stream: as many messages, and the sample behind them.
+    for player in &mut players {
+        let rtmp = take(player).0;
+        assert!(holds(&rtmp, b"onAdCue") && holds(&rtmp, b"onCuePoint"));
+    }
+
+    // They are on the stream's account while they are there.
+    assert!(world.ring.bytes() > held);
+    drop((viewers, players));
+    world.end(Cause::Clean);
+    world.ring.end();
+    assert_eq!(world.ring.made.load(Ordering::Relaxed), 0);
 }

@@ -91,6 +91,14 @@ impl Times {
     }
 }
 
+impl Times {
+    /// Media time since the first sample, 90 kHz; 0 before there is one.
+    pub(super) fn since_first(&self, at: MediaTime) -> i64 {
+        let at = at.rescale(Timescale::MPEG);
+        at.ticks().saturating_sub(self.zero.unwrap_or(at).ticks())
+    }
+}
+
 impl TrackTimes {
     /// Decode time and duration of a picture that is to be sent before the next one's time is known. Decode times follow one
     /// another without a hole, as every fragment has to begin where the one before ends; the error of one guess is put right by

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headwater_media::{MediaTime, Sample, TrackKind};
+use headwater_media::{MediaTime, Sample, Timescale, TrackKind};
 use headwater_mpegts::{Muxer, Program};
-use headwater_packager::Tracks;
+use headwater_packager::Said;
 
 use super::entry::{Entry, Form, Setup};
 use super::{Ring, lock};
@@ -24,12 +24,17 @@ pub(super) struct Lane {
 }
 
 /// Whether MPEG-TS can carry the tracks.
-pub(super) fn fits(tracks: &Tracks) -> bool {
-    Muxer::new(program(tracks)).is_ok()
+pub(super) fn fits(setup: &Setup) -> bool {
+    Muxer::new(program(setup)).is_ok()
 }
 
-fn program(tracks: &Tracks) -> Program<'_> {
-    Program { video: tracks.video.as_deref(), audio: tracks.audio.as_deref(), ..Program::default() }
+fn program(setup: &Setup) -> Program<'_> {
+    let tracks = &setup.tracks;
+    Program {
+        video: tracks.video.as_deref(),
+        audio: tracks.audio.as_deref(),
+        timed_metadata: setup.has_marks,
+    }
 }
 
 impl Ring {
@@ -73,6 +78,14 @@ impl Lane {
             if entry.is_join {
                 muxer.begin_segment(&mut out);
             }
+            for mark in entry.marks() {
+                let at = mark.at.saturating_add(start_in(Timescale::MPEG));
+                // As below.
+                let _ = match &mark.said {
+                    Said::Id3(tag) => muxer.write_id3(&mut out, MediaTime::new(at, Timescale::MPEG), tag),
+                    Said::Splice(info) => muxer.write_splice_info(&mut out, &info.timed_at(at)),
+                };
+            }
             let sample = rebased(&entry.sample, entry.times.dts);
             // What can't be written is in no other viewer's stream either; the packager counts it.
             let _ = match sample.track.kind {
@@ -93,19 +106,23 @@ impl Lane {
         }
         match &mut self.muxer {
             Some(muxer) => {
-                if muxer.reconfigure(program(&setup.tracks)).is_err() {
+                if muxer.reconfigure(program(setup)).is_err() {
                     self.muxer = None;
                 }
             }
-            None => self.muxer = Muxer::new(program(&setup.tracks)).ok(),
+            None => self.muxer = Muxer::new(program(setup)).ok(),
         }
         self.setup = Some(Arc::clone(setup));
     }
 }
 
+/// [`START_MS`] in ticks.
+fn start_in(scale: Timescale) -> i64 {
+    START_MS.saturating_mul(i64::from(scale.hz())) / 1_000
+}
+
 /// The sample on the clock of continuous outputs.
 fn rebased(sample: &Sample, dts: i64) -> Sample {
     let scale = sample.dts.scale();
-    let start = START_MS.saturating_mul(i64::from(scale.hz())) / 1_000;
-    Sample { dts: MediaTime::new(dts.saturating_add(start), scale), ..sample.clone() }
+    Sample { dts: MediaTime::new(dts.saturating_add(start_in(scale)), scale), ..sample.clone() }
 }

@@ -172,10 +172,17 @@ impl Viewer {
             Output::Mp4 => entry.form_or(Form::Mp4, || forms::mp4(entry)),
             Output::Rtmp { stream_id } => {
                 let message = entry.form_or(Form::Rtmp, || forms::rtmp(entry));
-                if stream_id == playback::STREAM_ID_USUAL {
+                let message = if stream_id == playback::STREAM_ID_USUAL {
                     message
                 } else {
                     playback::readdressed(&message, stream_id)
+                };
+                match entry.marks() {
+                    [] => message,
+                    _ => {
+                        let marks = forms::rtmp_marks(entry, stream_id);
+                        marks.into_iter().chain([message]).collect::<Vec<_>>().concat().into()
+                    }
                 }
             }
         }

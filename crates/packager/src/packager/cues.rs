@@ -9,6 +9,7 @@ use headwater_media::{MediaTime, Timescale};
 use super::{Packager, Session};
 use crate::cmaf::CmafPackaging;
 use crate::metadata::{self, Cue, CuePlace, CueRefusal, SCHEME_ID3, SCHEME_SPLICE};
+use crate::placed::Said;
 
 impl Packager {
     /// Says something of the moment that is `ahead` of the newest media.
@@ -53,6 +54,7 @@ impl Packager {
         if let Some(ts) = &mut self.ts {
             ts.write_id3(at, tag);
         }
+        self.placed.mark(MediaTime::new(at, Timescale::MPEG), || Said::Id3(tag.clone()));
         Ok(())
     }
 
@@ -70,6 +72,7 @@ impl Packager {
         if let Some(ts) = &mut self.ts {
             ts.write_splice_info(&section);
         }
+        self.placed.mark(MediaTime::new(at, Timescale::MPEG), || Said::Splice(info.clone()));
         self.cutter.want(at);
         Ok(())
     }
