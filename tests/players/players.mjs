@@ -108,6 +108,13 @@ export async function start_player({ mode, video, url, settings = {}, fatal, err
     const type = new URL(url).pathname.endsWith('.ts') ? 'mpegts' : 'flv';
     const player = mpegts.createPlayer({ type, isLive: true, url }, settings);
     player.on(mpegts.Events.ERROR, (kind, detail, info) => fatal(`mpegts.js ${kind}/${detail}: ${JSON.stringify(info)}`));
+    player.on(mpegts.Events.TIMED_ID3_METADATA_ARRIVED, ({ data, pts }) => heard('id3', data, pts / 1000));
+    player.on(mpegts.Events.SCTE35_METADATA_ARRIVED, ({ data, pts }) => heard('scte35', data, pts / 1000));
+    const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    player.on(mpegts.Events.SCRIPTDATA_ARRIVED, ({ onCuePoint, onAdCue }) => {
+      if (onCuePoint?.name === 'id3') heard('id3', bytes(onCuePoint.parameters.tag), onCuePoint.time);
+      if (onAdCue) heard('scte35', bytes(onAdCue.cue), onAdCue.time);
+    });
     player.attachMediaElement(video);
     player.load();
     latency = () => (video.buffered.length ? video.buffered.end(video.buffered.length - 1) - video.currentTime : NaN);

@@ -1,4 +1,4 @@
-//! Timed metadata: put into a running stream, and read by software that nobody here wrote: ffmpeg, threefive, hls.js, dash.js and shaka.
+//! Timed metadata: put into a running stream, and read by software that nobody here wrote: ffmpeg, threefive, hls.js, dash.js, shaka and mpegts.js.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -384,6 +384,8 @@ fn players_hand_it_to_their_pages() {
         { "name": "hls.js, low latency", "mode": "hls.js", "url": url("llhls.m3u8") },
         { "name": "dash.js", "mode": "dash.js", "url": url("manifest.mpd") },
         { "name": "shaka", "mode": "shaka", "url": url("manifest.mpd") },
+        { "name": "mpegts.js, MPEG-TS", "mode": "mpegts.js", "url": server.http_url("/live/cam.ts") },
+        { "name": "mpegts.js, FLV", "mode": "mpegts.js", "url": server.http_url("/live/cam.flv") },
     ]);
     let mut node = Command::new("node");
     node.arg(root().join("tests/players/metadata.mjs")).arg(players.to_string()).stdin(Stdio::piped());
