@@ -295,6 +295,11 @@ fn who_comes_too_early_or_too_late_is_told_so() {
     });
     lost.kill();
     let began = Instant::now();
+    wait_for("its loss to be noticed", START, || {
+        let streams = server.streams();
+        let mut streams = streams.as_array().expect("streams").iter();
+        streams.all(|stream| stream["name"] != "cam" || stream["state"] != "live").then_some(())
+    });
     assert_eq!(server::fetch(&server.http_url("/live/cam.flv")).status, 404);
     assert!(began.elapsed() > Duration::from_secs(2), "held while the publisher was waited for");
     assert_eq!(server::fetch(&server.http_url("/live/cam.flv")).status, 404, "over");
