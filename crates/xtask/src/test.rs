@@ -12,8 +12,6 @@ use crate::{deb, deps, machine, root};
 const MINUTE_LONG: &[&str] = &["fidelity", "playlist_minute", "obs"];
 
 /// Those that mostly wait for files to be sent and for playlists to move on, and judge nobody's timing.
-/// Not `publishers`: an encoder that must share its core stamps pictures as late as it makes them. Nor `caches`, which measures how late
-/// a crowd is served, nor `faults`, whose players share two cores with one another already.
 const PATIENT: &[&str] = &[
     "api",
     "auth",
@@ -30,9 +28,22 @@ const PATIENT: &[&str] = &[
     "telemetry",
 ];
 
-/// Those with a few players that mostly play: two of them at the same time, and some of the patient ones.
-const PLAYING: &[&str] =
-    &["players_cmaf", "page", "players", "continuous", "limits", "metadata", "reload", "tls"];
+/// Those with players that mostly play, the longest first: two programs at the same time, and some of the patient ones. Their pictures are
+/// small, and eleven players of them leave two cores idle for most of the time.
+const PLAYING: &[&str] = &[
+    "faults",
+    "players_cmaf",
+    "continuous",
+    "players",
+    "page",
+    "zero_downtime",
+    "low_latency_minute",
+    "players_low_latency",
+    "metadata",
+    "limits",
+    "tls",
+    "reload",
+];
 
 /// Attacks and crowds, each on a server of its own.
 const HOSTILE: &[&str] = &["churn", "hostile", "hostile_http", "soak"];
@@ -40,7 +51,8 @@ const HOSTILE: &[&str] = &["churn", "hostile", "hostile_http", "soak"];
 /// The machine. Programs run at the same time as far as their shares of it go.
 const SHARES: u32 = 12;
 
-/// What a program takes of the machine.
+/// What a program takes of the machine. The rest has it alone: `publishers`, for an encoder that must share its core stamps pictures as late as it
+/// makes them; `caches` and `held_memory`, which measure what a crowd costs and how late it is served.
 fn share(program: &Program) -> u32 {
     let shares = [(MINUTE_LONG, 4), (PATIENT, 1), (PLAYING, 5), (HOSTILE, 3)];
     let of = |names: &[&str]| program.package == INTEGRATION && names.contains(&program.name.as_str());
@@ -144,7 +156,9 @@ pub(crate) fn run(filter: Option<&str>) -> Result<(), Failure> {
     let (alone, mut beside): (Vec<_>, Vec<_>) =
         others.into_iter().partition(|program| share(program) == SHARES);
     // The longest first, so that none of them is left at the end with the machine to itself.
-    beside.sort_by_key(|program| std::cmp::Reverse(share(program)));
+    beside.sort_by_key(|program| {
+        PLAYING.iter().position(|name| *name == program.name).unwrap_or(PLAYING.len())
+    });
 
     let mut failed = run_all(&fast)?;
     if filter.is_none()
