@@ -84,7 +84,7 @@ pub(super) struct TimedMark {
 
 impl Marks {
     pub(super) fn new(list: Vec<TimedMark>, made: &Arc<AtomicU64>) -> Marks {
-        let bytes = list.iter().map(|mark| mark.said_bytes()).sum();
+        let bytes = list.iter().map(TimedMark::said_bytes).sum();
         made.fetch_add(bytes, Ordering::Relaxed);
         Marks { list, bytes, made: Arc::clone(made) }
     }
