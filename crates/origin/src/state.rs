@@ -98,8 +98,9 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Notes that the numbers below these are used, `now` in Unix seconds, and the Period that players play. False when that can't be written, which the log tells
-    /// once; then what was noted before is taken away, for it is no longer true. Tried again with the next numbers.
+    /// Notes that the numbers below these are used, `now` in Unix seconds, and the Period that players play. False when that can't be
+    /// written, which the log tells once; then what was noted before is taken away, for it is no longer true. Tried again with the
+    /// next numbers.
     pub fn note(
         &mut self,
         media_sequence: u64,

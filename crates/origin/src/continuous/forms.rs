@@ -161,19 +161,15 @@ pub(super) fn mp4(entry: &Entry) -> Bytes {
     };
     let mut out = Vec::new();
     for mark in entry.marks() {
-        let (scheme, data) = match &mark.said {
-            Said::Id3(tag) => (SCHEME_ID3, tag.to_vec()),
-            Said::Splice(info) => (SCHEME_SPLICE, info.timed_at(mark.at)),
-        };
-        let duration = match &mark.said {
-            Said::Id3(_) => None,
-            Said::Splice(info) => info.duration().and_then(|ticks| u32::try_from(ticks).ok()),
+        let (scheme, duration, data) = match &mark.said {
+            Said::Id3(tag) => (SCHEME_ID3, None, tag.to_vec()),
+            Said::Splice(info) => (SCHEME_SPLICE, info.duration(), info.timed_at(mark.at)),
         };
         EventMessage {
             scheme,
             timescale: Timescale::MPEG.hz(),
             presentation_time: mark.at.max(0).unsigned_abs(),
-            duration,
+            duration: duration.and_then(|ticks| u32::try_from(ticks).ok()),
             id: mark.id,
             data: &data,
         }

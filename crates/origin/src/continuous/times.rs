@@ -51,6 +51,12 @@ struct TrackTimes {
 }
 
 impl Times {
+    /// Media time since the first sample, 90 kHz; 0 before there is one.
+    pub(super) fn since_first(&self, at: MediaTime) -> i64 {
+        let at = at.rescale(Timescale::MPEG);
+        at.ticks().saturating_sub(self.zero.unwrap_or(at).ticks())
+    }
+
     /// The times of a sample on the media clock. `frame`: of audio, the ticks that it lasts.
     pub(super) fn place(&mut self, sample: &Sample, frame: u32) -> Stamps {
         let scale = sample.dts.scale();
@@ -88,14 +94,6 @@ impl Times {
                 0
             },
         }
-    }
-}
-
-impl Times {
-    /// Media time since the first sample, 90 kHz; 0 before there is one.
-    pub(super) fn since_first(&self, at: MediaTime) -> i64 {
-        let at = at.rescale(Timescale::MPEG);
-        at.ticks().saturating_sub(self.zero.unwrap_or(at).ticks())
     }
 }
 
