@@ -14,6 +14,8 @@ const SLICE: Duration = Duration::from_millis(20);
 /// A clip that is published over and over until this value is dropped.
 pub struct Paced {
     stop: Arc<AtomicBool>,
+    /// It says goodbye, and stays connected without a further word.
+    is_over: Arc<AtomicBool>,
     /// Added to every stamp, modulo 2^32 ms.
     offset_ms: Arc<AtomicU32>,
     thread: Option<JoinHandle<()>>,
@@ -31,12 +33,20 @@ impl Paced {
         client.set_chunk_size(4_096);
         let stop = Arc::new(AtomicBool::new(false));
         let offset = Arc::new(AtomicU32::new(offset_ms));
-        let (stopped, offset_now) = (Arc::clone(&stop), Arc::clone(&offset));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (stopped, offset_now, ends) = (Arc::clone(&stop), Arc::clone(&offset), Arc::clone(&is_over));
         let thread = std::thread::spawn(move || {
             let started = Instant::now();
             let mut rounds = 0_u32;
             let mut next = 0;
             while !stopped.load(Ordering::Relaxed) {
+                if ends.load(Ordering::Relaxed) {
+                    client.delete_stream();
+                    while !stopped.load(Ordering::Relaxed) {
+                        std::thread::sleep(SLICE);
+                    }
+                    break;
+                }
                 let elapsed_ms = started.elapsed().as_millis();
                 while let Some(tag) = tags.get(next) {
                     let media_ms = rounds * length_ms + tag.timestamp_ms;
@@ -55,7 +65,12 @@ impl Paced {
                 }
             }
         });
-        Paced { stop, offset_ms: offset, thread: Some(thread) }
+        Paced { stop, is_over, offset_ms: offset, thread: Some(thread) }
+    }
+
+    /// Its last word is `deleteStream`; the connection stays open until this value is dropped.
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
 
     /// From the next tag on, stamps are `by_ms` later; earlier when that is negative.

@@ -354,9 +354,14 @@ impl RtmpClient {
 
     /// `deleteStream`, then the end of the connection; returns when the server has closed its side too.
     pub fn leave(mut self) {
+        self.delete_stream();
+        self.hang_up();
+    }
+
+    /// `deleteStream`; the connection stays.
+    pub fn delete_stream(&mut self) {
         let stream_id = Value::Number(f64::from(self.stream_id));
         self.command("deleteStream", 0, Value::Null, vec![stream_id]);
-        self.hang_up();
     }
 
     /// Closes this side without a word.

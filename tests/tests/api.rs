@@ -3,9 +3,13 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use headwater_tests::paced::Paced;
 use headwater_tests::server::{delete, fetch};
 use headwater_tests::{Headwater, Scratch, media, publish, root, wait_for};
 use serde_json::Value;
+
+/// How long the clip is.
+const CLIP_MS: u32 = 16_000;
 
 /// For an encoder and some segments, on a machine that has other work.
 const SOON: Duration = Duration::from_secs(60);
@@ -18,6 +22,23 @@ fn kinds(server: &Headwater) -> Vec<String> {
         .iter()
         .map(|event| format!("{} {}", event["kind"].as_str().expect("a kind"), event["details"]))
         .collect()
+}
+
+#[test]
+fn a_last_word_is_heard_of_a_publisher_that_stays_connected() {
+    let scratch = Scratch::new("last-word");
+    let server = Headwater::start(&scratch);
+    let publisher = Paced::start(server.rtmp_port(), "cam", &media::clip(), CLIP_MS, 0);
+    server.wait_until_playable("cam", SOON);
+    // Nobody watches, so its media is read some milliseconds at a time before long; the last word is shorter than what is waited for.
+    let listed = || server.streams()[0]["media_sequence_last"].as_u64().unwrap_or_default();
+    let first = listed();
+    wait_for("two more segments", SOON, || (listed() > first + 1).then_some(()));
+    publisher.end();
+    wait_for("the end of the publication", SOON, || {
+        kinds(&server).into_iter().find(|event| event.starts_with("unpublish"))
+    });
+    assert!(kinds(&server).contains(&"unpublish {\"cause\":\"clean\"}".to_owned()), "{:?}", kinds(&server));
 }
 
 #[test]

@@ -440,6 +440,7 @@ impl Registry {
             is_stored: true,
             progress,
             observer: Observer::default(),
+            waited: Duration::ZERO,
         }))
     }
 

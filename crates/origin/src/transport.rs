@@ -57,6 +57,29 @@ impl Transport {
         }
     }
 
+    /// The system wakes who reads when so many bytes are there (SO_RCVLOWAT, tcp(7)), or the end. Inside TLS nothing changes: what it has
+    /// taken of the next record is in no socket.
+    pub fn set_low_water(&self, bytes: usize) {
+        #[cfg(target_os = "linux")]
+        if let Transport::Plain(stream) = self {
+            use std::os::fd::AsRawFd as _;
+
+            let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+            // SAFETY: the socket is open, and the option's value is an integer that outlives the call. A socket that refuses it wakes for each byte.
+            unsafe {
+                libc::setsockopt(
+                    stream.as_raw_fd(),
+                    libc::SOL_SOCKET,
+                    libc::SO_RCVLOWAT,
+                    (&raw const bytes).cast(),
+                    size_of::<libc::c_int>() as libc::socklen_t,
+                );
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = bytes;
+    }
+
     fn tcp(&self) -> &TcpStream {
         match self {
             Transport::Plain(stream) => stream,

@@ -122,6 +122,15 @@ impl Slab {
     }
 }
 
+/// A message of which more has to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Bytes of its payload.
+    pub length: usize,
+    /// Bytes of the chunk stream before which it can't be complete.
+    pub missing: usize,
+}
+
 /// The chunk whose payload is being read.
 #[derive(Debug, Clone, Copy)]
 struct OpenChunk {
@@ -238,6 +247,18 @@ impl ChunkReader {
     /// Bytes allocated for unfinished messages.
     pub fn partial_bytes(&self) -> usize {
         self.partial_bytes
+    }
+
+    /// The longest message that has begun and is not complete.
+    pub fn unfinished(&self) -> Option<Unfinished> {
+        let messages = self.streams.iter().filter(|stream| stream.receiving);
+        messages.max_by_key(|stream| stream.length).map(|stream| {
+            let payload = stream.length.saturating_sub(stream.received);
+            // Each further chunk has a header of a byte at least.
+            let open = self.open.map_or(0, |open| open.remaining);
+            let chunks = payload.saturating_sub(open).div_ceil(self.chunk_size.max(1));
+            Unfinished { length: stream.length, missing: payload.saturating_add(chunks) }
+        })
     }
 
     /// Panics when the books don't balance; for tests and fuzzing.

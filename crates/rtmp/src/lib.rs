@@ -47,7 +47,7 @@ mod url;
 mod writer;
 
 pub use aggregate::Aggregate;
-pub use chunk::ChunkReader;
+pub use chunk::{ChunkReader, Unfinished};
 pub use command::{Capabilities, Command, Connect, Encoder};
 pub use error::{Counters, Error, ErrorKind, Phase};
 pub use event::{MediaMessage, PlayRequest, PublishRequest, Refusal, ServerEvent, UnpublishCause};

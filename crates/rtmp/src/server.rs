@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::aggregate::{self, Aggregate};
 use crate::amf0::{self, Value};
-use crate::chunk::ChunkReader;
+use crate::chunk::{ChunkReader, Unfinished};
 use crate::command::{Capabilities, ConnectTexts};
 use crate::event::{MediaMessage, ServerEvent, UnpublishCause};
 use crate::handshake::{Handshake, RANDOM_BYTES};
@@ -314,6 +314,11 @@ impl ServerConnection {
     /// What was received and tolerated so far.
     pub fn counters(&self) -> &Counters {
         self.reader.counters()
+    }
+
+    /// The longest message that has begun and is not complete.
+    pub fn unfinished(&self) -> Option<Unfinished> {
+        self.reader.unfinished()
     }
 
     /// Bytes allocated for messages that are not complete.

@@ -52,13 +52,14 @@ struct Window {
 }
 
 impl Observer {
-    /// Takes one sample as it came, at monotonic time `now`. Returns the window that ended before it, if one did.
-    pub fn sample(&mut self, sample: &Sample, now: Duration) -> Option<Measured> {
+    /// Takes one sample as it was read, at monotonic time `now`, after it may have waited in its socket for `waited`. Returns the window that
+    /// ended before it, if one did.
+    pub fn sample(&mut self, sample: &Sample, now: Duration, waited: Duration) -> Option<Measured> {
         let began = *self.window.began.get_or_insert(now);
         let ended = (now.saturating_sub(began) >= WINDOW).then(|| self.end_window(now));
         let dts_ms = sample.dts.millis();
         self.stamp(sample, dts_ms);
-        self.arrival(dts_ms, sample.data.len() as u64 * 8, now);
+        self.arrival(dts_ms, sample.data.len() as u64 * 8, now, waited);
         ended
     }
 
@@ -92,7 +93,7 @@ impl Observer {
         }
     }
 
-    fn arrival(&mut self, dts_ms: i64, bits: u64, now: Duration) {
+    fn arrival(&mut self, dts_ms: i64, bits: u64, now: Duration, waited: Duration) {
         let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let offset = now_ms.saturating_sub(dts_ms);
         let is_near = |origin: &i64| offset.saturating_sub(*origin).abs() <= LATE_MS_MAX;
@@ -107,7 +108,9 @@ impl Observer {
         let late = offset - origin;
         let prompt = window.prompt_ms.map_or(late, |prompt| prompt.min(late));
         window.prompt_ms = Some(prompt);
-        window.measured.late_ms = window.measured.late_ms.max(u64::try_from(late - prompt).unwrap_or(0));
+        let waited_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
+        let late_ms = (late - prompt).saturating_sub(waited_ms);
+        window.measured.late_ms = window.measured.late_ms.max(u64::try_from(late_ms).unwrap_or(0));
         // Sound and pictures are not in step to the millisecond.
         if dts_ms / 1_000 > window.second {
             (window.second, window.second_bits) = (dts_ms / 1_000, 0);
@@ -169,9 +172,13 @@ mod tests {
             let dts_ms = nth * 1_000 / 30;
             let now = Duration::from_millis(u64::try_from(arrival(dts_ms)).unwrap());
             let picture = sample(TrackId::VIDEO, dts_ms, 67, nth % 60 == 0, 5_000);
-            windows.extend(observer.sample(&picture, now));
+            windows.extend(observer.sample(&picture, now, Duration::ZERO));
             if has_sound {
-                windows.extend(observer.sample(&sample(TrackId::AUDIO, dts_ms, 0, true, 300), now));
+                windows.extend(observer.sample(
+                    &sample(TrackId::AUDIO, dts_ms, 0, true, 300),
+                    now,
+                    Duration::ZERO,
+                ));
             }
         }
         windows
@@ -215,7 +222,7 @@ mod tests {
             let jump = if nth >= 100 { 7_200_000 } else { 0 };
             let picture = sample(TrackId::VIDEO, jump + nth * 33, 0, nth % 30 == 0, 100);
             let now = Duration::from_millis(u64::try_from(nth * 33).unwrap());
-            ended = observer.sample(&picture, now).or(ended);
+            ended = observer.sample(&picture, now, Duration::ZERO).or(ended);
         }
         let measured = ended.unwrap();
         assert_eq!((measured.uneven, measured.interval_us), (0, 33_000));

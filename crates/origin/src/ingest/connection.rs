@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::Instrument;
 
 use super::batch::{self, Flow};
+use super::gather::Gather;
 use super::play::Playing;
 use super::rate::Rate;
 use super::trace::{self, Beginning};
@@ -133,6 +134,7 @@ pub(super) async fn serve(
             rtmp: ServerConnection::new(terms.limits, random, context.clocks.now()),
             rate: Rate::new(terms.max_bitrate, context.clocks.now()),
             flow: Flow::default(),
+            gather: Gather::new(context.clocks.now()),
             pace: terms.pace,
             socket,
             peer,
@@ -187,6 +189,7 @@ pub(super) struct Connection<'a> {
     pub(super) rtmp: ServerConnection,
     pub(super) rate: Rate,
     flow: Flow,
+    gather: Gather,
     /// A publisher faster than real time is slowed down to it.
     pace: bool,
     pub(super) socket: Transport,
@@ -239,7 +242,7 @@ impl Connection<'_> {
                 if down.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Next::Shutdown);
                 }
-                if let Some(at) = self.rtmp.next_timeout() {
+                if let Some(at) = self.rtmp.next_timeout().into_iter().chain(self.gather.deadline()).min() {
                     let at = self.context.clocks.instant(at);
                     // It mostly moves on with each message; the timer follows when it is over.
                     if at < timer.deadline() || timer.is_elapsed() {
@@ -262,7 +265,11 @@ impl Connection<'_> {
                     }
                 }
                 Next::TimedOut => {
-                    if let Err(error) = self.rtmp.handle_timeout(self.context.clocks.now()) {
+                    let now = self.context.clocks.now();
+                    if let Some(bytes) = self.gather.stalled(now) {
+                        self.socket.set_low_water(bytes);
+                    }
+                    if let Err(error) = self.rtmp.handle_timeout(now) {
                         return error.into();
                     }
                 }
@@ -274,10 +281,10 @@ impl Connection<'_> {
                     self.rate.read(bytes, now);
                     if let Some(publication) = &mut self.publication {
                         publication.seated.heard(bytes, now);
-                        let is_fast = self.flow.read(bytes, now);
-                        batch::read(is_fast || publication.seated.stream().is_awaited());
+                        publication.seated.waited(self.gather.waited(now));
                     }
                     let parsed = self.rtmp.handle_input(&mut input, now);
+                    self.plan_reads(bytes, now);
                     if let Some(beginning) = self.beginning.as_mut().filter(|_| self.rtmp.is_established()) {
                         beginning.established();
                     }
@@ -299,6 +306,16 @@ impl Connection<'_> {
             {
                 return ended;
             }
+        }
+    }
+
+    /// Bytes of a publisher were read and taken apart: when to read the next ones.
+    fn plan_reads(&mut self, bytes: usize, now: Duration) {
+        let Some(publication) = &self.publication else { return };
+        let is_awaited = publication.seated.stream().is_awaited();
+        batch::read(self.flow.read(bytes, now) || is_awaited);
+        if let Some(bytes) = self.gather.read(bytes, is_awaited, self.rtmp.unfinished(), now) {
+            self.socket.set_low_water(bytes);
         }
     }
 
@@ -449,6 +466,9 @@ impl Connection<'_> {
     fn unpublish(&mut self, stream_id: u32, cause: headwater_rtmp::UnpublishCause) {
         if let Some(mut publication) = self.publication.take_if(|p| p.stream_id == stream_id) {
             publication.seated.set_cause(Cause::Clean);
+            if let Some(bytes) = self.gather.over(self.context.clocks.now()) {
+                self.socket.set_low_water(bytes);
+            }
             tracing::info!(?cause, counters = ?publication.demuxer.counters(), "unpublished");
             trace::unpublished(publication.span, cause);
         }

@@ -5,6 +5,7 @@
 
 mod batch;
 mod connection;
+mod gather;
 mod play;
 mod rate;
 mod trace;

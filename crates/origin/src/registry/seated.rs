@@ -31,6 +31,8 @@ pub struct Seated {
     /// The numbers reserved last are stored.
     pub(super) is_stored: bool,
     pub(super) observer: Observer,
+    /// How long what is pushed next may have waited in its socket.
+    pub(super) waited: Duration,
 }
 
 impl Seated {
@@ -66,7 +68,7 @@ impl Seated {
         }
         if let Event::Sample(sample) = &event
             && sample.track.index == 0
-            && let Some(measured) = self.observer.sample(sample, clock.now)
+            && let Some(measured) = self.observer.sample(sample, clock.now, self.waited)
         {
             self.registry.judge_health(&self.stream, measured);
         }
@@ -135,6 +137,11 @@ impl Seated {
             publisher.heard = now;
             publisher.bytes = publisher.bytes.saturating_add(bytes as u64);
         }
+    }
+
+    /// What is pushed next may have waited in its socket for so long, because it was left there.
+    pub fn waited(&mut self, waited: Duration) {
+        self.waited = waited;
     }
 
     /// How far the media is ahead of the clock.

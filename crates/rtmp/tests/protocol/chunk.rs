@@ -226,6 +226,34 @@ fn chunk_streams_interleave() {
 }
 
 #[test]
+fn what_is_missing_of_a_message_is_known() {
+    let mut writer = ChunkWriter::new();
+    let mut bytes = BytesMut::new();
+    writer.write(&mut bytes, 6, 40, 9, 1, &[7; 1_000]);
+    let mut reader = ChunkReader::new(Limits::default());
+    let mut input = BytesMut::new();
+    assert_eq!(reader.unfinished(), None);
+    for (sent, byte) in (1..).zip(&bytes) {
+        input.extend_from_slice(&[*byte]);
+        let is_whole = reader.read(&mut input).unwrap().is_some();
+        assert_eq!(is_whole, sent == bytes.len());
+        // A header that is not whole says nothing yet; one of a byte is read with what follows it.
+        let expected = (sent >= 12 && !is_whole).then_some((1_000, bytes.len() - sent));
+        let unfinished = reader.unfinished().map(|message| (message.length, message.missing));
+        assert_eq!(unfinished, expected, "after {sent} bytes");
+    }
+}
+
+#[test]
+fn the_longest_of_several_messages_is_the_unfinished_one() {
+    let mut reader = ChunkReader::new(Limits::default());
+    let bytes = [&type_0(6, 40, 200, 9)[..], &[1; 128], &type_0(4, 41, 150, 8), &[2; 128], &[0xc4], &[2; 10]];
+    let mut input = BytesMut::from(&bytes.concat()[..]);
+    assert!(reader.read(&mut input).unwrap().is_none());
+    assert_eq!(reader.unfinished().map(|message| (message.length, message.missing)), Some((200, 73)));
+}
+
+#[test]
 fn a_new_header_in_a_message_discards_it() {
     // The length changes midway: 200 bytes announced, 128 sent, then 2 (CVE-2016-10191 and kin).
     let mut bytes = type_0(6, 0, 200, 9);
