@@ -3,6 +3,7 @@
 //! A stream outlives its publishers: when one leaves, the packager waits here until the next one comes or the grace time
 //! is over. Readers never wait for a writer; they see the last published version.
 
+mod attention;
 mod info;
 mod kept;
 mod news;
@@ -20,6 +21,7 @@ use headwater_media::{Cause, TrackKind, WallTime};
 use headwater_packager::{
     Counters, Cue, CuePlace, CueRefusal, Kept, Memory, Numbering, Packager, Snapshot, State,
 };
+use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
@@ -33,6 +35,7 @@ use crate::health::{Finding, Health, Measured, Observer, Wanted};
 use crate::metrics::Metrics;
 use crate::published::Published;
 use crate::state::{Numbers, StateDir};
+use attention::Attention;
 use takeover::{Displaced, Verdict};
 
 pub use info::{AudioInfo, CountersInfo, PublisherInfo, RepairsInfo, StreamInfo, VideoInfo};
@@ -103,6 +106,7 @@ pub struct Stream {
     clocks: Clocks,
     budget: Budget,
     traffic: Traffic,
+    attention: Attention,
     /// What is to be inserted into it.
     inbox: Inbox,
     /// What is made of it, as long as it lives.
@@ -400,6 +404,7 @@ impl Registry {
             clocks: self.clocks,
             budget: Budget::default(),
             traffic: Traffic::default(),
+            attention: Attention::default(),
             inbox: Inbox::default(),
             outputs,
             wanted: Wanted { segment: segment_duration, part: part_duration },
@@ -630,8 +635,21 @@ impl Stream {
         }
     }
 
-    /// Whether a player waits for the next frame or part.
+    /// Somebody asks for what is played with low latency, or without segments: what its publisher has sent is to be read now.
+    pub fn attend(&self) {
+        self.attention.pay(self.clocks.now());
+    }
+
+    /// Resolves when somebody does so after nobody did. One waiter is told.
+    pub fn attended(&self) -> OwnedNotified {
+        self.attention.paid()
+    }
+
+    /// Whether a player waits for the next frame or part, or is about to.
     pub fn is_awaited(&self) -> bool {
+        if self.attention.is_paid(self.clocks.now()) {
+            return true;
+        }
         let held =
             self.published.receiver_count() + self.video.receiver_count() + self.audio.receiver_count();
         held > 0 || self.continuous.as_ref().is_some_and(|ring| ring.is_watched())

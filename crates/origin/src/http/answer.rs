@@ -152,7 +152,7 @@ pub(super) fn answer(
         if let Err(refusal) = permission::permit(context, holder, &asked.path, asked.shown.as_deref()).await {
             return *refusal;
         }
-        let mut reply = match target(context, holder.address, asked) {
+        let mut reply = match target(context, holder.address, asked).attended() {
             Target::Document(stream, document) => {
                 let clock_url = asked.clock_url.as_deref();
                 playlist::document(holder, &stream, document, &asked.directives, clock_url, asked.gzip).await
@@ -207,6 +207,28 @@ enum Target {
     Continuous(Arc<Stream>, Container),
     /// What is there, or why there is nothing.
     Here(Box<Reply>),
+}
+
+impl Target {
+    /// Tells the publisher's side who is coming.
+    fn attended(self) -> Target {
+        if let Some(stream) = self.newest_of() {
+            stream.attend();
+        }
+        self
+    }
+
+    /// The stream whose newest media whoever asks for this is about to play.
+    fn newest_of(&self) -> Option<&Stream> {
+        match self {
+            Target::Document(_, Document::TsMultivariant | Document::TsMedia | Document::Mpd)
+            | Target::Segment(..)
+            | Target::Here(_) => None,
+            Target::Document(stream, _) | Target::Part(stream, ..) | Target::Continuous(stream, _) => {
+                Some(stream)
+            }
+        }
+    }
 }
 
 fn target(context: &Context, address: IpAddr, asked: &Asked) -> Target {

@@ -71,6 +71,8 @@ enum Next {
     Rested,
     TimedOut,
     Evicted,
+    /// Somebody is about to play what is newest.
+    Attended,
     Shutdown,
 }
 
@@ -177,6 +179,8 @@ pub(super) struct Publication {
     seated: Seated,
     /// Resolves when it must leave.
     evicted: Pin<Box<OwnedNotified>>,
+    /// Resolves when somebody comes to a stream that nobody paid attention to.
+    attended: Pin<Box<OwnedNotified>>,
     demuxer: Demuxer,
     /// Filled and drained per message; its memory is reused.
     events: Vec<Event>,
@@ -239,6 +243,11 @@ impl Connection<'_> {
                 {
                     return Poll::Ready(Next::Evicted);
                 }
+                if let Some(publication) = &mut self.publication
+                    && publication.attended.as_mut().poll(cx).is_ready()
+                {
+                    return Poll::Ready(Next::Attended);
+                }
                 if down.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Next::Shutdown);
                 }
@@ -274,6 +283,14 @@ impl Connection<'_> {
                     }
                 }
                 Next::Evicted => return self.eviction(),
+                Next::Attended => {
+                    if let Some(publication) = &mut self.publication {
+                        publication.attended.set(publication.seated.stream().attended());
+                    }
+                    if let Some(bytes) = self.gather.attended(self.context.clocks.now()) {
+                        self.socket.set_low_water(bytes);
+                    }
+                }
                 Next::Shutdown => return Ended::Shutdown,
                 Next::Read(Ok(0)) => return Ended::Closed,
                 Next::Read(Ok(bytes)) => {
@@ -398,8 +415,9 @@ impl Connection<'_> {
         self.rtmp.accept_publish(stream_id);
         self.published = true;
         let (demuxer, events, evicted) = (Demuxer::new(), Vec::new(), Box::pin(seated.evicted()));
+        let attended = Box::pin(seated.stream().attended());
         self.publication =
-            Some(Publication { stream_id, seated, evicted, demuxer, events, _told: told, span });
+            Some(Publication { stream_id, seated, evicted, attended, demuxer, events, _told: told, span });
         Ok(())
     }
 

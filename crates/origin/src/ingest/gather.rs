@@ -88,6 +88,12 @@ impl Gather {
         self.tell(wanted)
     }
 
+    /// Somebody is about to play what is newest. Returns what the socket is to be told: what has gathered is read now.
+    pub(super) fn attended(&mut self, now: Duration) -> Option<usize> {
+        self.awaited_until = now + AWAITED_FOR;
+        self.tell(1)
+    }
+
     /// When [`Gather::stalled`] is due, if nothing is read before.
     pub(super) fn deadline(&self) -> Option<Duration> {
         (self.low_water > 1).then(|| self.read_at + STALLED_AFTER)
@@ -148,6 +154,18 @@ mod tests {
         assert_eq!(gather.low_water, 1, "and will again");
         read_for(&mut gather, now, 3_700, 6_800, false);
         assert!(gather.low_water > 1);
+    }
+
+    #[test]
+    fn what_has_gathered_is_read_when_somebody_comes() {
+        let mut gather = Gather::new(ms(0));
+        let now = read_for(&mut gather, 0, 2_500, 6_800, false);
+        assert_eq!(gather.attended(ms(now)), Some(1));
+        assert_eq!(gather.attended(ms(now)), None, "it is told once");
+        let now = read_for(&mut gather, now, now + 1_000, 6_800, false);
+        assert_eq!(gather.low_water, 1);
+        read_for(&mut gather, now, now + 40, 6_800, false);
+        assert!(gather.low_water > 1, "nobody has asked for more");
     }
 
     #[test]
