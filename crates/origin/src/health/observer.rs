@@ -215,6 +215,25 @@ mod tests {
     }
 
     #[test]
+    fn what_waited_in_its_socket_is_not_late() {
+        // Pictures are read five at a time, 165 ms of them.
+        let late_ms = |waited: u64, stall_ms: i64| {
+            let mut observer = Observer::default();
+            let ended = (0..400_i64).filter_map(|nth| {
+                let stall_ms = if nth >= 100 { stall_ms } else { 0 };
+                let read_ms = (nth / 5 * 5 + 4) * 33 + stall_ms;
+                let now = Duration::from_millis(u64::try_from(read_ms).unwrap());
+                let picture = sample(TrackId::VIDEO, nth * 33, 0, nth % 30 == 0, 100);
+                observer.sample(&picture, now, Duration::from_millis(waited))
+            });
+            ended.last().unwrap().late_ms
+        };
+        assert_eq!(late_ms(0, 0), 4 * 33);
+        assert_eq!(late_ms(165, 0), 0);
+        assert_eq!(late_ms(165, 700), 4 * 33 + 700 - 165, "a stall is one all the same");
+    }
+
+    #[test]
     fn a_jump_of_stamps_is_no_interval() {
         let mut observer = Observer::default();
         let mut ended = None;
