@@ -209,7 +209,8 @@ pub(crate) fn render(cmaf: &Cmaf, is_ended: bool, utc_timing: Option<&str>) -> O
         min_buffer_time: target,
         time_shift_buffer_depth: cmaf.window.max(target * TARGET_DURATIONS_BEHIND),
         suggested_presentation_delay: target * TARGET_DURATIONS_BEHIND,
-        max_segment_duration: target + OVERRUN,
+        // A Period that is over may be of a process with another target.
+        max_segment_duration: longest(&stretches).max(target + OVERRUN),
         ended: end.filter(|_| is_ended),
         utc_timing,
         latency: None,
@@ -240,9 +241,7 @@ pub(crate) fn render_low_latency(cmaf: &Cmaf, utc_timing: Option<&str>) -> Optio
     let latency = part_target * PARTS_BEHIND;
     // No longer than it has to be: shaka stays behind by what it is beyond availabilityTimeOffset.
     let regular_ticks = listed.iter().copied().filter_map(regular).map(|regular| regular.duration).max()?;
-    let segments = stretches.iter().flat_map(|stretch| &stretch.tracks).flat_map(|track| &track.segments);
-    let longest = segments.map(|segment| span(segment.duration)).max().unwrap_or_default();
-    let longest_ms = longest.as_micros().div_ceil(1_000).max(u128::from(regular_ticks.div_ceil(90)));
+    let longest = longest(&stretches).max(Duration::from_millis(regular_ticks.div_ceil(90)));
     let mpd = Mpd {
         availability_start_time: AVAILABILITY_START,
         publish_time: cmaf.low_latency_published_at,
@@ -251,7 +250,7 @@ pub(crate) fn render_low_latency(cmaf: &Cmaf, utc_timing: Option<&str>) -> Optio
         min_buffer_time: part_target * PARTS_BUFFERED,
         time_shift_buffer_depth: cmaf.window.max(target * TARGET_DURATIONS_BEHIND),
         suggested_presentation_delay: latency,
-        max_segment_duration: Duration::from_millis(u64::try_from(longest_ms).ok()?),
+        max_segment_duration: longest,
         ended: None,
         utc_timing,
         latency: Some(Latency {
@@ -270,6 +269,13 @@ pub(crate) fn render_low_latency(cmaf: &Cmaf, utc_timing: Option<&str>) -> Optio
 fn target_duration(cmaf: &Cmaf) -> Option<Duration> {
     let target = cmaf.renditions().map(|rendition| rendition.target_duration).max()?;
     Some(Duration::from_secs(u64::from(target)))
+}
+
+/// The longest segment that is listed, in whole milliseconds, rounded up.
+fn longest(stretches: &[Stretch<'_>]) -> Duration {
+    let segments = stretches.iter().flat_map(|stretch| &stretch.tracks).flat_map(|track| &track.segments);
+    let longest = segments.map(|segment| span(segment.duration)).max().unwrap_or_default();
+    Duration::from_millis(u64::try_from(longest.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
 }
 
 /// What is listed of these Periods.
