@@ -1,8 +1,8 @@
 //! How many of a publisher's bytes the system gathers before it wakes the thread that reads them (SO_RCVLOWAT, socket(7)).
 //!
 //! A stream of 30 pictures a second with sound comes in some eighty messages a second, and to be woken for each costs more than what is
-//! done with it. Where nobody waits for the next frame, some milliseconds of media are read at a time. What closes a segment does not
-//! wait: a keyframe alone is more than that, and of a message so long only what is missing is waited for.
+//! done with it. Where nobody waits for the next frame, some milliseconds of media are read at a time. What closes a segment mostly
+//! does not wait: a keyframe is longer than that as a rule, and of a message so long only what is missing is waited for.
 
 use std::time::Duration;
 
