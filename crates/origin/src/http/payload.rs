@@ -167,8 +167,11 @@ impl fmt::Debug for Live {
     }
 }
 
-/// A payload on its way. When it is dropped, hyper has taken all of it, or will never take it.
-pub(super) struct ReplyBody {
+/// A payload on its way. When it is dropped, hyper has taken all of it, or will never take it. In a place of its own: hyper has room for
+/// it in each request that is held.
+pub(super) struct ReplyBody(Box<Sending>);
+
+struct Sending {
     /// What is left of bytes that are more than one piece.
     begun: Bytes,
     rest: Payload,
@@ -212,9 +215,11 @@ impl ReplyBody {
     /// `carrier` is told when it has been handed over.
     pub(super) fn new(payload: Payload, carrier: Carrier) -> ReplyBody {
         let down = matches!(payload.0, Kind::Live(_)).then(|| carrier.down());
-        ReplyBody { begun: Bytes::new(), rest: payload, down, carrier }
+        ReplyBody(Box::new(Sending { begun: Bytes::new(), rest: payload, down, carrier }))
     }
+}
 
+impl Sending {
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Aborted>>> {
         let live = match &mut self.rest.0 {
             Kind::Whole(bytes) => {
@@ -260,29 +265,30 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, Aborted>>> {
-        if self.begun.is_empty() {
-            match ready!(self.poll_bytes(cx)) {
-                Some(Ok(bytes)) => self.begun = bytes,
+        let sending = &mut *self.0;
+        if sending.begun.is_empty() {
+            match ready!(sending.poll_bytes(cx)) {
+                Some(Ok(bytes)) => sending.begun = bytes,
                 Some(Err(aborted)) => return Poll::Ready(Some(Err(aborted))),
                 None => return Poll::Ready(None),
             }
         }
-        let len = self.begun.len().min(self.carrier.piece_bytes_max());
-        let bytes = self.begun.split_to(len);
-        Poll::Ready(Some(Ok(Frame::data(self.carrier.piece(bytes)))))
+        let len = sending.begun.len().min(sending.carrier.piece_bytes_max());
+        let bytes = sending.begun.split_to(len);
+        Poll::Ready(Some(Ok(Frame::data(sending.carrier.piece(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.begun.is_empty() && self.rest.len() == Some(0)
+        self.0.begun.is_empty() && self.0.rest.len() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.rest.len();
-        rest.map_or_else(SizeHint::new, |rest| SizeHint::with_exact((self.begun.len() + rest) as u64))
+        let rest = self.0.rest.len();
+        rest.map_or_else(SizeHint::new, |rest| SizeHint::with_exact((self.0.begun.len() + rest) as u64))
     }
 }
 
-impl Drop for ReplyBody {
+impl Drop for Sending {
     fn drop(&mut self) {
         self.carrier.body_taken();
     }
