@@ -1,7 +1,6 @@
 //! From a request to its answer: method, resource, preconditions, range. Each resource's own rules live beside it.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use hyper::{HeaderMap, Method, Request, StatusCode, Version};
 use headwater_media::TrackKind;
 
 use super::directives::{DirectiveError, Directives, directives};
-use super::hold::Holder;
+use super::hold::{self, Awaited, Held, Holder, Step, Wait};
 use super::playlist;
 use super::range::{Range, range};
 use super::response::{NO_STORE, Reply, SHORT};
@@ -36,13 +35,13 @@ pub(super) struct Asked {
     pub(super) kind: RequestKind,
     /// The token, wherever it was.
     shown: Option<Box<permission::Shown>>,
-    gzip: bool,
+    pub(super) gzip: bool,
     /// Of a media playlist of CMAF.
-    directives: Directives,
+    pub(super) directives: Directives,
     /// What accepts the WebSocket that is asked for.
     upgrade: Option<Box<HeaderValue>>,
     /// Where this server's clock is for whoever asks for an MPD.
-    clock_url: Option<Box<str>>,
+    pub(super) clock_url: Option<Box<str>>,
     /// When there are any.
     conditions: Option<Box<Conditions>>,
 }
@@ -143,34 +142,42 @@ fn kind(resource: &Resource<'_>) -> RequestKind {
 
 /// The answer to one request.
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice, and it is held")]
-pub(super) fn answer(
-    context: &Context,
-    holder: &Holder<'_>,
-    asked: &Asked,
-) -> impl Future<Output = Reply> + Send {
+pub(super) fn answer(holder: &Holder, asked: &Asked) -> impl Future<Output = Reply> + Send {
     async move {
-        if let Err(refusal) = permission::permit(context, holder, &asked.path, asked.shown.as_deref()).await {
+        // In a place of its own, as below: every held request would have room for it.
+        let permitted = Box::pin(permission::permit(holder, &asked.path, asked.shown.as_deref())).await;
+        if let Err(refusal) = permitted {
             return *refusal;
         }
-        let mut reply = match target(context, holder.address, asked).attended() {
-            Target::Document(stream, document) => {
-                let clock_url = asked.clock_url.as_deref();
-                playlist::document(holder, &stream, document, &asked.directives, clock_url, asked.gzip).await
+        let (stream, mut wait) = match target(holder, asked).attended().begin(holder) {
+            Begun::Waits(stream, wait) => (stream, wait),
+            Begun::Continuous(stream, container) => {
+                let reply =
+                    Box::pin(continuously(holder, &stream, container, asked.upgrade.as_deref())).await;
+                return conclude(holder, reply, asked);
             }
-            Target::Segment(stream, rendition, sequence) => {
-                segment::segment(holder, &stream, rendition, sequence).await
-            }
-            Target::Part(stream, kind, sequence, part) => {
-                segment::part(holder, &stream, kind, sequence, part).await
-            }
-            Target::Continuous(stream, container) => {
-                // In a place of its own: every held request would have room for what few are.
-                Box::pin(continuously(holder, &stream, container, asked.upgrade.as_deref())).await
-            }
-            Target::Here(reply) => *reply,
+            Begun::Here(reply) => return conclude(holder, *reply, asked),
         };
-        permission::keep_private(context, asked.shown.as_deref(), &mut reply);
-        conclude(reply, asked)
+        let reply = loop {
+            let held = hold::until(holder, &stream, &wait).await;
+            match next(holder, &stream, wait.awaited, held, asked) {
+                Step::Wait(next) => wait = next,
+                Step::Reply(reply) => break *reply,
+            }
+        };
+        conclude(holder, reply, asked)
+    }
+}
+
+/// What comes behind a wait.
+fn next(holder: &Holder, stream: &Stream, awaited: Awaited, held: Held, asked: &Asked) -> Step {
+    match awaited {
+        Awaited::Playable(document) => playlist::playable(document, held, asked, holder.timeout()),
+        Awaited::Turn(_) | Awaited::Version(..) => playlist::low_latency(stream, awaited, held, asked).into(),
+        Awaited::Segment(rendition, sequence) => segment::awaited(stream, rendition, sequence, held).into(),
+        Awaited::Part(kind, sequence, part) => {
+            segment::awaited_part(stream, kind, sequence, part, held).into()
+        }
     }
 }
 
@@ -229,9 +236,39 @@ impl Target {
             }
         }
     }
+
+    /// Begins with the answer.
+    fn begin(self, holder: &Holder) -> Begun {
+        let (stream, step) = match self {
+            Target::Document(stream, document) => (stream, playlist::document(document, holder.timeout())),
+            Target::Segment(stream, rendition, sequence) => {
+                let step = segment::segment(&stream, rendition, sequence);
+                (stream, step)
+            }
+            Target::Part(stream, kind, sequence, part) => {
+                let step = segment::part(&stream, kind, sequence, part);
+                (stream, step)
+            }
+            Target::Continuous(stream, container) => return Begun::Continuous(stream, container),
+            Target::Here(reply) => return Begun::Here(reply),
+        };
+        match step {
+            Step::Wait(wait) => Begun::Waits(stream, wait),
+            Step::Reply(reply) => Begun::Here(reply),
+        }
+    }
 }
 
-fn target(context: &Context, address: IpAddr, asked: &Asked) -> Target {
+/// The first step from a target to its answer.
+enum Begun {
+    /// What a stream has, or is about to have, is waited for.
+    Waits(Arc<Stream>, Wait),
+    Continuous(Arc<Stream>, Container),
+    Here(Box<Reply>),
+}
+
+fn target(holder: &Holder, asked: &Asked) -> Target {
+    let (context, address) = (holder.context(), holder.address);
     let reply = match (route::resource(&asked.path), context.page()) {
         (Ok(Resource::Page | Resource::Embed(_)), Some(page)) => page.reply(asked.gzip),
         (Ok(Resource::Asset(name)), Some(_)) => page::asset(name, asked.gzip),
@@ -285,7 +322,7 @@ fn target(context: &Context, address: IpAddr, asked: &Asked) -> Target {
 
 /// A stream without segments, over HTTP or, where it is asked for, WebSocket.
 async fn continuously(
-    holder: &Holder<'_>,
+    holder: &Holder,
     stream: &Stream,
     container: Container,
     upgrade: Option<&HeaderValue>,
@@ -413,8 +450,14 @@ fn bad_directives(error: DirectiveError) -> Reply {
     Reply::error(StatusCode::BAD_REQUEST, SHORT, line)
 }
 
+/// What of the request concerns any answer to it.
+fn conclude(holder: &Holder, mut reply: Reply, asked: &Asked) -> Reply {
+    permission::keep_private(holder.context(), asked.shown.as_deref(), &mut reply);
+    on_conditions(reply, asked)
+}
+
 /// Preconditions and range, in the order of RFC 9110 13.2.2; they concern whole representations only.
-fn conclude(reply: Reply, asked: &Asked) -> Reply {
+fn on_conditions(reply: Reply, asked: &Asked) -> Reply {
     let Some(conditions) = &asked.conditions else { return reply };
     let etag = reply.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
     let (StatusCode::OK, Some(etag), Some(len)) = (reply.status, etag, reply.body.len()) else {
@@ -500,33 +543,31 @@ fn joined(headers: &HeaderMap, name: HeaderName) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-    use std::time::Duration;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use tokio::sync::watch;
 
-    use super::super::{connection::Carrier, http1};
+    use super::super::{Client, connection::Carrier, http1};
     use super::*;
     use crate::config::Config;
     use crate::registry::Registry;
     use crate::telemetry::Telemetry;
 
     /// Every held request has its own: 10,000 of them at once. What few requests need is boxed.
-    const BYTES_MAX: usize = 640;
+    const BYTES_MAX: usize = 400;
 
     #[test]
     fn a_held_answer_is_small() {
         let registry = Registry::new(Arc::new(Config::default()), Clocks::start(), None);
-        let context = Context::new(Arc::clone(&registry), Arc::new(Config::default()));
-        let span = Telemetry::default().request(&Method::GET, &HeaderMap::new(), || false);
-        let carrier = Carrier::Http1(http1::Activity::new(watch::channel(false).1));
+        let context = Arc::new(Context::new(registry, Arc::new(Config::default())));
+        let shutdown = watch::channel(false).1;
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let client = Client { context, address, is_secure: false, shutdown: shutdown.clone() };
         let holder = Holder {
-            limits: &context.holds,
-            events: registry.events(),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            hold_timeout: Duration::ZERO,
-            span: &span,
-            carrier: &carrier,
+            client: Arc::new(client),
+            address,
+            span: Telemetry::default().request(&Method::GET, &HeaderMap::new(), || false),
+            carrier: Carrier::Http1(http1::Activity::new(shutdown)),
         };
         let asked = Asked {
             is_head: false,
@@ -539,7 +580,7 @@ mod tests {
             clock_url: None,
             conditions: None,
         };
-        let bytes = size_of_val(&answer(&context, &holder, &asked));
+        let bytes = size_of_val(&answer(&holder, &asked));
         assert!(bytes <= BYTES_MAX, "{bytes}");
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::TlsAcceptor;
 
 use super::payload::{Piece, ReplyBody};
-use super::{http1, http2};
+use super::{http1, http2, streams};
 use crate::budget::Lease;
 use crate::continuous::Viewer;
 use crate::transport::Transport;
@@ -106,7 +106,7 @@ pub(super) enum Carrier {
     /// A connection that carries one answer at a time.
     Http1(Arc<http1::Activity>),
     /// One stream of a connection.
-    Http2(Arc<http2::Answer>),
+    Http2(Arc<streams::Answer>),
 }
 
 impl Carrier {
@@ -137,14 +137,14 @@ impl Carrier {
 
     /// A request that is held now, for so long at most. Neither has a timer or a list of its own: ten thousand would pay for it.
     pub(super) fn hold(&self, limit: Duration) -> Hold<'_> {
-        Hold { carrier: self, until: Instant::now() + limit, number: None }
+        Hold { carrier: self, until: Instant::now() + limit }
     }
 
-    /// Resolves when an answer that was waited for may go out.
-    pub(super) async fn turn(&self) {
+    /// Ready when an answer that was waited for may go out.
+    pub(super) fn poll_turn(&self) -> Poll<()> {
         match self {
-            Carrier::Http1(_) => {}
-            Carrier::Http2(answer) => answer.turn().await,
+            Carrier::Http1(_) => Poll::Ready(()),
+            Carrier::Http2(answer) => answer.poll_turn(),
         }
     }
 
@@ -174,13 +174,11 @@ impl Carrier {
     }
 }
 
-/// A request that is held. It is polled by the connection's task, or by the answer's, which the connection's wakes.
+/// A request that is held. It is polled by the connection's task.
 #[derive(Debug)]
 pub(super) struct Hold<'a> {
     carrier: &'a Carrier,
     until: Instant,
-    /// Of HTTP/2: tells apart what is held until the same moment, once it is known there.
-    number: Option<u64>,
 }
 
 /// Why a request is held no longer.
@@ -194,27 +192,31 @@ pub(super) enum HoldEnds {
 
 impl Hold<'_> {
     /// Ready when it ends.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<HoldEnds> {
+    pub(super) fn poll(&mut self) -> Poll<HoldEnds> {
         let is_draining = match self.carrier {
             Carrier::Http1(activity) => activity.hold(self.until),
-            Carrier::Http2(answer) => answer.hold(self.until, &mut self.number, cx),
+            Carrier::Http2(answer) => answer.hold(self.until),
         };
         if is_draining {
             Poll::Ready(HoldEnds::Draining)
-        } else if self.until <= Instant::now() {
+        } else if self.is_over() {
             Poll::Ready(HoldEnds::TimedOut)
         } else {
             Poll::Pending
         }
     }
+
+    /// Whether its time is.
+    pub(super) fn is_over(&self) -> bool {
+        self.until <= Instant::now()
+    }
 }
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        match (self.carrier, self.number) {
-            (Carrier::Http1(activity), _) => activity.release(),
-            (Carrier::Http2(answer), Some(number)) => answer.release(self.until, number),
-            (Carrier::Http2(_), None) => {}
+        match self.carrier {
+            Carrier::Http1(activity) => activity.release(),
+            Carrier::Http2(answer) => answer.release(),
         }
     }
 }

@@ -19,7 +19,7 @@ const UNBUFFERED: (HeaderName, HeaderValue) =
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 
 /// Answers with all that comes from the newest keyframe on.
-pub(super) async fn body(holder: &Holder<'_>, stream: &Stream, output: Output) -> Reply {
+pub(super) async fn body(holder: &Holder, stream: &Stream, output: Output) -> Reply {
     match joined(holder, stream, output).await {
         Ok(viewer) => {
             let (name, value) = UNBUFFERED;
@@ -42,12 +42,12 @@ fn content_type(output: Output, viewer: &Viewer) -> HeaderValue {
 }
 
 /// A viewer that can begin, or why there is none. A stream that is not live is waited for as its first playlist is.
-pub(super) async fn joined(holder: &Holder<'_>, stream: &Stream, output: Output) -> Result<Viewer, Reply> {
+pub(super) async fn joined(holder: &Holder, stream: &Stream, output: Output) -> Result<Viewer, Reply> {
     let Some(ring) = stream.continuous() else { return Err(Reply::not_found("no such stream\n")) };
     let mut viewer = ring.attach(output);
     let mut is_held = None;
     let joined = poll_fn(|cx| match viewer.poll_joined(cx) {
-        Poll::Pending if is_held.is_none() => match holder.limits.admit(holder.address) {
+        Poll::Pending if is_held.is_none() => match holder.context().holds.admit(holder.address) {
             Some(admitted) => {
                 is_held = Some(admitted);
                 Poll::Pending
@@ -60,7 +60,7 @@ pub(super) async fn joined(holder: &Holder<'_>, stream: &Stream, output: Output)
     let joined = tokio::select! {
         // What is there is there, whatever the time.
         biased;
-        joined = timeout(holder.hold_timeout, joined) => joined,
+        joined = timeout(holder.timeout(), joined) => joined,
         () = &mut down => return Err(Reply::unavailable("the server is shutting down\n")),
     };
     match joined {

@@ -1,14 +1,14 @@
 //! One connection of HTTP/2: many answers at a time, each of which can rest by itself.
 //!
-//! hyper serves each request in a task of its own and passes bytes on as far as the client's windows allow. A client can leave one
+//! hyper makes a future of each answer ([`Streams`]) and passes bytes on as far as the client's windows allow. A client can leave one
 //! answer lying while it takes another, which the socket doesn't show: so bytes go out in pieces that tell when they have been
 //! written, and [`Watch`] compares that with the clock. An answer that rests too long is reset alone, when that frees all that it
 //! holds; else the connection ends.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::error::Error as _;
+use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -23,7 +23,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::connection::{
@@ -31,7 +31,7 @@ use super::connection::{
 };
 use super::farewell::{LINGER, LINGER_BYTES_MAX, SCRAP_BYTES};
 use super::payload::ReplyBody;
-use crate::budget::Lease;
+use super::streams::{Answer, Stream, Streams, Watch};
 
 /// Largest header list in bytes, as RFC 9113 6.5.2 counts them: the same as HTTP/1.1's head. h2 answers a larger one with 431.
 const HEADER_LIST_BYTES_MAX: u32 = HEAD_BYTES_MAX as u32;
@@ -61,19 +61,14 @@ const RESETS_PENDING_MAX: usize = 64;
 /// before it could know `http.max_streams_per_connection`. One more ends the connection.
 const RESETS_OURS_MAX: usize = 1_024;
 
-/// A piece that nothing was written of for so long lies with a slow client: longer than a lost packet delays a fast one.
-const LYING: Duration = Duration::from_secs(1);
-
 /// How long a client may take to answer GOAWAY once its last answer has ended: some round trips to the other side of the world.
 const GOAWAY_WAIT: Duration = Duration::from_secs(1);
 
-/// What has happened on a connection, for its deadlines.
+/// What has happened on a connection, for its deadlines and its streams.
 #[derive(Debug)]
 pub(super) struct Activity {
     deadlines: Deadlines,
     state: Mutex<State>,
-    /// Held requests whose answers may be made before the connection's task has run again.
-    turns: Semaphore,
     /// True when the process drains.
     shutdown: watch::Receiver<bool>,
 }
@@ -98,17 +93,33 @@ struct State {
     resets: bool,
     /// The request that the service was called with last; its stream comes next.
     called: Option<Arc<Answer>>,
-    /// Requests that are held, by the end of that, and whom to wake then.
-    held: BTreeMap<(Instant, u64), Waker>,
-    /// So many were held.
-    held_count: u64,
-    /// The task looks at the clock then at the latest.
-    next_look: Instant,
+    /// Streams that hyper has made.
+    begun: Begun,
+    /// Those that were woken, the next one first.
+    woken: VecDeque<Arc<Answer>>,
+    /// Answers to held requests that may be made before the connection's task has run again.
+    turns: usize,
+    /// Those that wait for that.
+    queued: VecDeque<Arc<Answer>>,
+    /// No request is held no longer before.
+    hold_ends: Option<Instant>,
     is_draining: bool,
+    /// Nobody polls its streams any more.
+    is_closed: bool,
     /// Answers that rested too long.
     cuts: Vec<Cut>,
     /// The connection's task.
     task: Option<Waker>,
+}
+
+/// Streams until they are polled.
+#[derive(Default)]
+struct Begun(Vec<Box<dyn Stream>>);
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Begun").field(&self.0.len()).finish()
+    }
 }
 
 /// What is due when a connection has rested for so long.
@@ -122,10 +133,10 @@ enum Look {
 
 /// An answer that is cut off.
 #[derive(Debug)]
-struct Cut {
-    why: End,
+pub(super) struct Cut {
+    pub why: End,
     /// Resetting its stream would leave its bytes where they are.
-    ends_connection: bool,
+    pub ends_connection: bool,
 }
 
 impl Activity {
@@ -143,47 +154,84 @@ impl Activity {
                 is_closing: false,
                 resets: false,
                 called: None,
-                held: BTreeMap::new(),
-                held_count: 0,
-                next_look: now,
+                begun: Begun::default(),
+                woken: VecDeque::new(),
+                turns: TURNS,
+                queued: VecDeque::new(),
+                hold_ends: None,
                 is_draining: false,
+                is_closed: false,
                 cuts: Vec::new(),
                 task: None,
             }),
-            turns: Semaphore::new(TURNS),
             shutdown,
         })
     }
 
     /// A request has come.
     fn opened(self: &Arc<Activity>) -> Arc<Answer> {
-        let now = Instant::now();
-        let answer = Arc::new(Answer {
-            activity: Arc::clone(self),
-            progress: Mutex::new(Progress {
-                since: now,
-                is_made: false,
-                is_unbounded: false,
-                pieces: 0,
-                moved: now,
-                lease: None,
-                task: None,
-            }),
-        });
+        let answer = Answer::new(Arc::clone(self));
         let mut state = self.lock();
         state.open = state.open.saturating_add(1);
         state.called = Some(Arc::clone(&answer));
         answer
     }
 
+    /// Its stream. hyper hands it over right after it has called the service.
+    fn begun<F: Future<Output = ()> + Unpin + Send + 'static>(&self, stream: F) {
+        let mut state = self.lock();
+        // What is no answer to a request would be a tunnel, and none is answered with one.
+        if let Some(answer) = state.called.take() {
+            state.begun.0.push(Box::new(Watch::new(stream, answer)));
+        }
+    }
+
+    /// The streams that have begun since.
+    pub(super) fn take_begun(&self) -> Vec<Box<dyn Stream>> {
+        std::mem::take(&mut self.lock().begun.0)
+    }
+
+    /// An answer's stream is to be polled; once, until it has been.
+    pub(super) fn woken(&self, answer: Arc<Answer>) {
+        let mut state = self.lock();
+        if !state.is_closed {
+            state.woken.push_back(answer);
+            state.wake();
+        }
+    }
+
+    /// The same by the connection's task, which polls it in this turn or wakes itself.
+    pub(super) fn comes(&self, answer: Arc<Answer>) {
+        self.lock().woken.push_back(answer);
+    }
+
+    /// The stream to be polled next.
+    pub(super) fn next_woken(&self) -> Option<Arc<Answer>> {
+        self.lock().woken.pop_front()
+    }
+
     /// An answer has ended.
-    fn ended(&self) {
+    pub(super) fn ended(&self) {
         let mut state = self.lock();
         state.open = state.open.saturating_sub(1);
         if state.open == 0 {
             state.idle_since = Instant::now();
-            state.wake();
         }
+    }
+
+    /// Nobody polls its streams any more. What waits here holds this connection, which holds it.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let left = (
+            std::mem::take(&mut state.woken),
+            std::mem::take(&mut state.queued),
+            std::mem::take(&mut state.begun),
+            state.called.take(),
+        );
+        drop(state);
+        // Not under the lock, which they may take.
+        drop(left);
     }
 
     fn write(&self, result: &Poll<io::Result<usize>>) {
@@ -209,39 +257,83 @@ impl Activity {
     }
 
     /// Since when the socket takes all that there is; `None` when it doesn't.
-    fn free_since(&self) -> Option<Instant> {
+    pub(super) fn free_since(&self) -> Option<Instant> {
         let state = self.lock();
         state.stalled_since.is_none().then_some(state.free_since)
     }
 
-    fn cut(&self, cut: Cut) {
+    /// An answer is cut off.
+    pub(super) fn cut(&self, cut: Cut) {
         let mut state = self.lock();
         state.cuts.push(cut);
         state.wake();
     }
 
+    /// Whether an answer to a held request may be made now; else it is given its turn when those before it have had theirs.
+    pub(super) fn turn(&self, answer: &Arc<Answer>) -> bool {
+        let mut state = self.lock();
+        if let Some(left) = state.turns.checked_sub(1) {
+            state.turns = left;
+            return true;
+        }
+        if !state.is_closed {
+            state.queued.push_back(Arc::clone(answer));
+            // The task sees to the next ones, whatever becomes of the last ones' answers.
+            state.wake();
+        }
+        false
+    }
+
     /// The task has taken what was made. While the socket takes nothing, what would be made now would only wait for it; the clock
     /// sees to those who are held for too long meanwhile.
     fn next_turns(&self) {
-        if self.free_since().is_some() {
-            self.turns.add_permits(TURNS.saturating_sub(self.turns.available_permits()));
+        let mut state = self.lock();
+        if state.stalled_since.is_some() {
+            return;
+        }
+        state.turns = TURNS;
+        while state.turns > 0
+            && let Some(answer) = state.queued.pop_front()
+        {
+            state.turns -= 1;
+            answer.give_turn();
+            // In front of those that are only looked at.
+            if answer.is_woken_first() {
+                state.woken.push_front(answer);
+            }
+        }
+        if !state.queued.is_empty() {
+            state.wake();
         }
     }
 
     /// The process drains: nothing is held any more.
     fn drain(&self) {
-        let mut state = self.lock();
-        state.is_draining = true;
-        state.held.values().for_each(Waker::wake_by_ref);
+        self.lock().is_draining = true;
     }
 
-    /// Some are held for too long.
-    fn holds_end(&self) {
+    /// A request is held until then; true when the process drains.
+    pub(super) fn hold(&self, until: Instant) -> bool {
         let mut state = self.lock();
-        let now = Instant::now();
-        while let Some(first) = state.held.first_entry().filter(|first| first.key().0 <= now) {
-            first.remove().wake();
+        if state.hold_ends.is_none_or(|first| until < first) {
+            state.hold_ends = Some(until);
         }
+        state.is_draining
+    }
+
+    /// When the first of those that are held now is held no longer.
+    pub(super) fn next_hold_ends(&self, first: Option<Instant>) {
+        self.lock().hold_ends = first;
+    }
+
+    /// How long anything may rest.
+    pub(super) fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// True when the process drains.
+    pub(super) fn shutdown(&self) -> watch::Receiver<bool> {
+        self.shutdown.clone()
     }
 
     /// What was cut off; the task is woken for what comes.
@@ -269,7 +361,7 @@ impl Activity {
 
     /// When the connection has rested for too long, unless something happens before; or when something is held no longer.
     fn deadline(&self) -> (Instant, Look) {
-        let mut state = self.lock();
+        let state = self.lock();
         let wait = match state.leaving_since {
             _ if state.is_closing || state.open > 0 => state.idle_since + NEVER,
             Some(leaving_since) => leaving_since.max(state.idle_since) + GOAWAY_WAIT,
@@ -280,16 +372,14 @@ impl Activity {
             Some(since) => earlier(first, (since + self.deadlines.write_stall, Look::Ends(Rest::WriteStall))),
             None => first,
         };
-        let first = match state.held.first_key_value() {
-            Some(((until, _), _)) => earlier(first, (*until, Look::Held)),
+        match state.hold_ends {
+            Some(until) => earlier(first, (until, Look::Held)),
             None => first,
-        };
-        state.next_look = first.0;
-        first
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Held for a moment by the connection's task or an answer's; plain values are whole after any panic.
+        // Held for a moment by the connection's task or by who wakes it; plain values are whole after any panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -297,173 +387,6 @@ impl Activity {
 impl State {
     fn wake(&mut self) {
         if let Some(task) = self.task.take() {
-            task.wake();
-        }
-    }
-}
-
-/// How far an answer is. It has ended when nobody holds this any more.
-#[derive(Debug)]
-pub(super) struct Answer {
-    activity: Arc<Activity>,
-    progress: Mutex<Progress>,
-}
-
-#[derive(Debug)]
-struct Progress {
-    /// The request's head.
-    since: Instant,
-    /// The answer's head is made.
-    is_made: bool,
-    /// `http.response_timeout` doesn't end it.
-    is_unbounded: bool,
-    /// Handed over, and not written yet.
-    pieces: u32,
-    /// When a byte was written last, or a piece was handed over while there was none.
-    moved: Instant,
-    /// Of the segment that it is.
-    lease: Option<Lease>,
-    /// Waits for the last piece.
-    task: Option<Waker>,
-}
-
-impl Answer {
-    /// The answer's head is made: whether it is a segment, and whether `http.response_timeout` ends it.
-    pub(super) fn answered(&self, lease: Option<Lease>, is_bounded: bool) {
-        let mut progress = self.lock();
-        progress.is_made = true;
-        progress.is_unbounded = !is_bounded;
-        progress.lease = lease;
-    }
-
-    /// Whether its head is made: before, it's waited for what it is about, and there is nothing for the client to take.
-    fn is_made(&self) -> bool {
-        self.lock().is_made
-    }
-
-    /// True when the process drains.
-    pub(super) fn shutdown(&self) -> watch::Receiver<bool> {
-        self.activity.shutdown.clone()
-    }
-
-    /// The request is held until then, and the task that polls now is woken; true when the process drains.
-    pub(super) fn hold(&self, until: Instant, number: &mut Option<u64>, cx: &Context<'_>) -> bool {
-        let mut state = self.activity.lock();
-        let number = *number.get_or_insert_with(|| {
-            state.held_count += 1;
-            state.held_count
-        });
-        match state.held.entry((until, number)) {
-            Entry::Occupied(mut held) => held.get_mut().clone_from(cx.waker()),
-            Entry::Vacant(place) => {
-                place.insert(cx.waker().clone());
-            }
-        }
-        if until < state.next_look {
-            state.wake();
-        }
-        state.is_draining
-    }
-
-    /// It is held no longer.
-    pub(super) fn release(&self, until: Instant, number: u64) {
-        self.activity.lock().held.remove(&(until, number));
-    }
-
-    /// Resolves when the answer to a held request may be made.
-    pub(super) async fn turn(&self) {
-        let turns = &self.activity.turns;
-        // Nobody closes it.
-        if let Ok(turn) = turns.acquire().await {
-            turn.forget();
-        }
-        if turns.available_permits() == 0 {
-            // Whoever has the last one sees to the next ones, whatever becomes of its answer.
-            self.activity.lock().wake();
-        }
-    }
-
-    /// For a piece that is handed over.
-    pub(super) fn handed_over(self: &Arc<Answer>) -> OnItsWay {
-        let mut progress = self.lock();
-        if progress.pieces == 0 {
-            progress.moved = Instant::now();
-        }
-        progress.pieces = progress.pieces.saturating_add(1);
-        OnItsWay(Arc::clone(self))
-    }
-
-    /// Ready when every piece that was handed over is written or dropped.
-    fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut progress = self.lock();
-        if progress.pieces == 0 {
-            return Poll::Ready(());
-        }
-        register(&mut progress.task, cx);
-        Poll::Pending
-    }
-
-    /// The segment's lease, if it is one and nobody has asked before.
-    fn take_lease(&self) -> Option<Lease> {
-        self.lock().lease.take()
-    }
-
-    /// When it has rested for too long, unless something happens before.
-    fn deadline(&self) -> (Instant, Due) {
-        let deadlines = &self.activity.deadlines;
-        let free_since = self.activity.free_since();
-        let progress = self.lock();
-        let span = if progress.is_unbounded { NEVER } else { deadlines.response };
-        let first = (progress.since + span, Due::Ends(Rest::Response));
-        if progress.pieces == 0 {
-            return first;
-        }
-        // With a socket that takes everything, what is not written waits for the client's window; with one that doesn't, perhaps
-        // for its turn: the connection's own deadline sees to that, and the next look is later.
-        let since = free_since.map_or_else(Instant::now, |free_since| free_since.max(progress.moved));
-        let first = earlier(first, (since + deadlines.write_stall, Due::Ends(Rest::WriteStall)));
-        if progress.lease.is_some() { earlier(first, (progress.moved + LYING, Due::Lies)) } else { first }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Progress> {
-        // Held for a moment by the answer's task or the connection's; plain values are whole after any panic.
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.activity.ended();
-    }
-}
-
-/// What is due when an answer has rested for so long.
-#[derive(Debug, Clone, Copy)]
-enum Due {
-    /// Its end.
-    Ends(Rest),
-    /// It lies with a slow client: its segment may have to be let go of.
-    Lies,
-}
-
-/// Lives as long as a piece of an answer that is not written.
-#[derive(Debug)]
-pub(super) struct OnItsWay(Arc<Answer>);
-
-impl OnItsWay {
-    /// Some of it was written.
-    pub(super) fn moved(&self) {
-        self.0.lock().moved = Instant::now();
-    }
-}
-
-impl Drop for OnItsWay {
-    fn drop(&mut self) {
-        let mut progress = self.0.lock();
-        progress.pieces = progress.pieces.saturating_sub(1);
-        if progress.pieces == 0
-            && let Some(task) = progress.task.take()
-        {
             task.wake();
         }
     }
@@ -510,6 +433,7 @@ where
         .keep_alive_timeout(limits.deadlines.ping)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
+    let mut streams = Streams::new(Arc::clone(&activity));
     let mut down = pin!(super::turned_on(&mut shutdown));
     let mut draining = false;
     let mut sleep = pin!(sleep_until(activity.deadline().0));
@@ -517,6 +441,7 @@ where
         if !draining && down.as_mut().poll(cx).is_ready() {
             draining = true;
             activity.drain();
+            streams.end_holds(true);
             if activity.leave() {
                 connection.as_mut().graceful_shutdown();
             }
@@ -533,8 +458,9 @@ where
             }
             // Behind `next_cut`, which sees to it that the task is woken when they have been taken.
             activity.next_turns();
+            streams.poll(cx);
             match ready!(rest_ends(sleep.as_mut(), cx, || activity.deadline())) {
-                Look::Held => activity.holds_end(),
+                Look::Held => streams.end_holds(false),
                 // The client is told before: a request that is on the way can be sent again elsewhere.
                 Look::Ends(Rest::Idle) if activity.leave() => connection.as_mut().graceful_shutdown(),
                 Look::Ends(rest) => return Poll::Ready(End::Rested(rest)),
@@ -564,71 +490,13 @@ fn end(result: Result<(), hyper::Error>) -> End {
     }
 }
 
-/// Puts each stream into a task of its own, watched.
+/// Takes each stream for the connection's own task, watched.
 #[derive(Debug, Clone)]
 struct Spawner(Arc<Activity>);
 
 impl<F: Future<Output = ()> + Unpin + Send + 'static> Executor<F> for Spawner {
     fn execute(&self, stream: F) {
-        // hyper hands a stream over right after it has called the service.
-        let called = self.0.lock().called.take();
-        match called {
-            Some(answer) => {
-                tokio::spawn(Watch { stream: Some(stream), answer, sleep: None, lease_ended: None });
-            }
-            // What is no answer to a request would be a tunnel, and none is answered with one.
-            None => drop(stream),
-        }
-    }
-}
-
-/// An answer, from its request to its last byte.
-struct Watch<F> {
-    /// Until hyper has handed over all of it.
-    stream: Option<F>,
-    answer: Arc<Answer>,
-    /// From when on it may rest: what is held has its own end, most answers are handed over at once.
-    sleep: Option<Pin<Box<Sleep>>>,
-    /// Of a segment that lies with a slow client: resolves when it has to be let go of.
-    lease_ended: Option<Ending>,
-}
-
-type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-impl<F: Future<Output = ()> + Unpin> Future for Watch<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let watch = &mut *self;
-        if let Some(stream) = &mut watch.stream
-            && Pin::new(stream).poll(cx).is_ready()
-        {
-            watch.stream = None;
-        }
-        if watch.stream.is_none() && watch.answer.poll_sent(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        let why = loop {
-            if watch.lease_ended.as_mut().is_some_and(|ended| ended.as_mut().poll(cx).is_ready()) {
-                break End::LeaseEnded;
-            }
-            if watch.sleep.is_none() && !watch.answer.is_made() {
-                return Poll::Pending;
-            }
-            let sleep = watch.sleep.get_or_insert_with(|| Box::pin(sleep_until(watch.answer.deadline().0)));
-            match ready!(rest_ends(sleep.as_mut(), cx, || watch.answer.deadline())) {
-                Due::Ends(rest) => break End::Rested(rest),
-                Due::Lies => {
-                    let lease = watch.answer.take_lease();
-                    watch.lease_ended = lease.map(|lease| -> Ending { Box::pin(lease.ended()) });
-                }
-            }
-        };
-        // Dropped, hyper's stream is reset, but h2 keeps what it was handed until the client's window lets it go.
-        let is_reset = watch.stream.take().is_some();
-        let ends_connection = !(is_reset && watch.answer.poll_sent(cx).is_ready());
-        watch.answer.activity.cut(Cut { why, ends_connection });
-        Poll::Ready(())
+        self.0.begun(stream);
     }
 }
 
@@ -716,15 +584,21 @@ impl Drop for Watched {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
-    #[test]
-    fn inside_tls_only_what_the_system_takes_is_progress() {
+    fn activity() -> Arc<Activity> {
         let long = Duration::from_secs(3_600);
         let write_stall = Duration::from_secs(10);
         let deadlines =
             Deadlines { first_byte: long, header: long, idle: long, write_stall, response: long, ping: long };
-        let activity = Activity::new(deadlines, watch::channel(false).1);
+        Activity::new(deadlines, watch::channel(false).1)
+    }
+
+    #[test]
+    fn inside_tls_only_what_the_system_takes_is_progress() {
+        let activity = activity();
         activity.flush(&Poll::Pending, Some(7));
         let (first, rest) = activity.deadline();
         assert_eq!((rest, activity.free_since()), (Look::Ends(Rest::WriteStall), None));
@@ -736,5 +610,81 @@ mod tests {
         activity.flush(&Poll::Ready(Ok(())), Some(9));
         assert_eq!(activity.deadline().1, Look::Ends(Rest::Idle));
         assert!(activity.free_since().is_some());
+    }
+
+    /// A stream's waker, and how often it was polled; it ends when it is told to.
+    #[derive(Default)]
+    struct Seen {
+        polls: AtomicU32,
+        ends: AtomicU32,
+        waker: Mutex<Option<Waker>>,
+    }
+
+    fn begin(activity: &Arc<Activity>) -> (Arc<Answer>, Arc<Seen>) {
+        let (answer, seen) = (activity.opened(), Arc::new(Seen::default()));
+        let its = Arc::clone(&seen);
+        activity.begun(poll_fn(move |cx| {
+            its.polls.fetch_add(1, Ordering::Relaxed);
+            *its.waker.lock().unwrap() = Some(cx.waker().clone());
+            if its.ends.load(Ordering::Relaxed) > 0 { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        (answer, seen)
+    }
+
+    #[test]
+    fn a_stream_is_polled_when_it_was_woken_and_leaves_nothing_behind() {
+        let activity = activity();
+        let mut streams = Streams::new(Arc::clone(&activity));
+        let cx = Context::from_waker(Waker::noop());
+        let (first, second) = (begin(&activity).1, begin(&activity).1);
+        let polls = || (first.polls.load(Ordering::Relaxed), second.polls.load(Ordering::Relaxed));
+        let wake = |seen: &Seen| seen.waker.lock().unwrap().as_ref().unwrap().wake_by_ref();
+        streams.poll(&cx);
+        streams.poll(&cx);
+        assert_eq!(polls(), (1, 1), "as they begin");
+        wake(&first);
+        wake(&first);
+        streams.poll(&cx);
+        assert_eq!(polls(), (2, 1), "once, however often");
+        first.ends.store(1, Ordering::Relaxed);
+        wake(&first);
+        streams.poll(&cx);
+        assert_eq!((polls(), activity.lock().open), ((3, 1), 1), "ended");
+        // In the place of the one that is gone, which somebody wakes late.
+        let third = begin(&activity).1;
+        streams.poll(&cx);
+        wake(&first);
+        streams.poll(&cx);
+        assert_eq!((polls(), third.polls.load(Ordering::Relaxed)), ((3, 1), 1));
+        wake(&second);
+        drop(streams);
+        wake(&second);
+        for seen in [first, second, third] {
+            seen.waker.lock().unwrap().take();
+        }
+        assert_eq!(Arc::strong_count(&activity), 1, "no stream keeps the connection");
+    }
+
+    #[test]
+    fn answers_to_held_requests_take_turns() {
+        let activity = activity();
+        let mut streams = Streams::new(Arc::clone(&activity));
+        let cx = Context::from_waker(Waker::noop());
+        let begun: Vec<_> = (0..2 * TURNS + 1).map(|_| begin(&activity)).collect();
+        streams.poll(&cx);
+        let have = || begun.iter().map(|(answer, _)| answer.poll_turn()).filter(Poll::is_ready).count();
+        assert_eq!(have(), TURNS, "as many as there are");
+        activity.write(&Poll::Pending);
+        activity.next_turns();
+        let (answer, _) = &begun[TURNS];
+        assert_eq!(answer.poll_turn(), Poll::Pending, "the socket takes nothing");
+        activity.write(&Poll::Ready(Ok(1)));
+        activity.next_turns();
+        let polls = || begun[TURNS..].iter().map(|(_, seen)| seen.polls.load(Ordering::Relaxed)).sum::<u32>();
+        let before = polls();
+        streams.poll(&cx);
+        assert_eq!(polls() - before, TURNS as u32, "those whose turn it is are polled");
+        let have = || begun[TURNS..].iter().filter(|(answer, _)| answer.poll_turn().is_ready()).count();
+        assert_eq!(have(), TURNS);
     }
 }

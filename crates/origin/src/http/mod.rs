@@ -26,6 +26,7 @@ mod range;
 mod response;
 mod route;
 mod segment;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -330,48 +331,41 @@ impl Client {
         let path = asked.as_ref().ok().map(|asked| &*asked.path);
         let told = access::Told::of(&request, path);
         tracing::trace!(address = %self.address, method = %request.method(), path = path.unwrap_or(""), "asked");
-        let http = &self.context.config.now().http;
-        let hold_timeout = http.hold_timeout;
-        let trusted = &http.forwarded_for_from;
+        let trusted = &self.context.config.now().http.forwarded_for_from;
         let address = proxied::client(self.address, request.headers(), trusted);
         let mut span = trace::asked(&self.context.telemetry, &request, || trusted.contain(self.address));
         if span.is_recording() {
             trace::resource(&mut span, &request, path, address, self.is_secure);
         }
         drop(request);
+        // Each thing that is kept while it waits has one place, outside of what is borrowed there.
+        let mut holder = Holder { client: self, address, span, carrier };
         async move {
             let kind = asked.as_ref().map_or(RequestKind::Other, |asked| asked.kind);
             let mut reply = match asked {
                 Ok(asked) => {
-                    let holder = Holder {
-                        limits: &self.context.holds,
-                        events: self.context.registry.events(),
-                        address,
-                        hold_timeout,
-                        span: &span,
-                        carrier: &carrier,
-                    };
-                    let reply = answer::answer(&self.context, &holder, &asked).await;
-                    if span.is_recording() {
-                        trace::found(&mut span, &asked.path, &reply);
+                    let reply = answer::answer(&holder, &asked).await;
+                    if holder.span.is_recording() {
+                        trace::found(&mut holder.span, &asked.path, &reply);
                     }
                     reply
                 }
                 Err(reply) => *reply,
             };
+            let Holder { client, mut span, carrier, .. } = holder;
             // What comes while the process drains is the last as well; hyper may have begun with it before it is told.
-            if is_last || (is_http1 && *self.shutdown.borrow()) {
+            if is_last || (is_http1 && *client.shutdown.borrow()) {
                 reply.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             let (status, took) = (reply.status.as_u16(), began.elapsed());
-            let metrics = self.context.registry.metrics();
+            let metrics = client.context.registry.metrics();
             metrics.answered(kind, status, took);
             if span.is_recording() {
                 trace::answered(&mut span, kind, &reply, is_head);
             }
             span.end();
             if let Some(told) = told {
-                told.line(self.address, kind, &reply, took);
+                told.line(client.address, kind, &reply, took);
             }
             if let Some(sent) = metrics.sent(kind).filter(|_| !is_head) {
                 reply.body.count_in(sent);

@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::connection::Carrier;
-use super::http2::OnItsWay;
+use super::streams::OnItsWay;
 
 /// The body of an answer.
 #[derive(Debug)]

@@ -101,13 +101,8 @@ pub(super) fn moved(
 }
 
 /// Lets a request in, or says why not.
-pub(super) async fn permit(
-    context: &Context,
-    holder: &Holder<'_>,
-    path: &str,
-    shown: Option<&Shown>,
-) -> Result<(), Box<Reply>> {
-    let Some(authorizer) = &context.authorizer else { return Ok(()) };
+pub(super) async fn permit(holder: &Holder, path: &str, shown: Option<&Shown>) -> Result<(), Box<Reply>> {
+    let Some(authorizer) = &holder.context().authorizer else { return Ok(()) };
     let resource = route::resource(path);
     let Some(at) = resource.as_ref().ok().and_then(route::Resource::stream) else { return Ok(()) };
     let token = shown.map(Shown::token);

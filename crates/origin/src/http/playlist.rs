@@ -1,7 +1,7 @@
 //! Playlists and MPDs: the newest version, the first one when the stream is about to have it, or the one that a Low-Latency HLS
 //! client waits for.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -11,8 +11,9 @@ use headwater_manifest::{dash, hls};
 use headwater_media::TrackKind;
 use headwater_packager::{Cadence, Cmaf, Period, Snapshot, State};
 
+use super::answer::Asked;
 use super::directives::{Directives, Wanted};
-use super::hold::{self, Held, Holder};
+use super::hold::{Awaited, Held, Step};
 use super::response::{NO_STORE, Reply, SHORT};
 use crate::published::{Document, Published};
 use crate::registry::Stream;
@@ -26,53 +27,41 @@ const TARGET_DURATIONS_KEPT: u32 = 6;
 /// Values of Cache-Control that are there already, by their seconds: six target durations of 10 s and some.
 const SECONDS_KEPT: u32 = 64;
 
-/// Answers with a playlist or an MPD; waits for the first one while media flows that it is about to list. A stream is live
-/// with its first segment of any packaging, and CMAF's first one is complete a few frames of audio later than MPEG-TS's.
-///
-/// `directives` are for the media playlists of CMAF.
-#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice, and it is held")]
-pub(super) fn document(
-    holder: &Holder<'_>,
-    stream: &Stream,
-    document: Document,
-    directives: &Directives,
-    clock_url: Option<&str>,
-    gzip: bool,
-) -> impl Future<Output = Reply> + Send {
-    async move {
-        let published = match hold::until(holder, stream, None, holder.hold_timeout, |s| {
-            is_playable(s, document) || !matches!(s.state, State::Starting | State::Live)
-        })
-        .await
-        {
-            Held::Version(published) => published,
-            Held::TimedOut => return Reply::not_found("the stream has not sent enough media yet\n"),
-            Held::Refused => return Reply::unavailable("too many requests are waiting\n"),
-            Held::Draining => return Reply::unavailable("the server is shutting down\n"),
-        };
-        if let Document::CmafMedia(kind) = document
-            && LowLatency::of(&published.snapshot, kind).is_some()
-        {
-            return low_latency(holder, stream, published, kind, directives, gzip).await;
-        }
-        match published.document(document, clock_url) {
-            Some(body) => {
-                let cache_control = cache_control(&published.snapshot);
-                let content_type = match document {
-                    Document::Mpd | Document::LowLatencyMpd => dash::CONTENT_TYPE,
-                    _ => hls::CONTENT_TYPE,
-                };
-                Reply::coded(&body, gzip, content_type, cache_control)
-            }
-            None if document == Document::LowLatencyMpd && published.snapshot.is_irregular() => {
-                Reply::not_found(
-                    "keyframes come at irregular intervals, so segments can't be numbered by time; play manifest.mpd, or set the \
-             encoder's keyframe interval\n",
-                )
-            }
-            None => Reply::not_found("the stream has no media\n"),
-        }
+/// A playlist or an MPD; the first one is waited for while media flows that it is about to list. A stream is live with its first
+/// segment of any packaging, and CMAF's first one is complete a few frames of audio later than MPEG-TS's.
+pub(super) fn document(document: Document, timeout: Duration) -> Step {
+    Step::wait(Awaited::Playable(document), timeout)
+}
+
+/// Answers with the document that was waited for, or goes on to the version that a client of Low-Latency HLS wants.
+pub(super) fn playable(document: Document, held: Held, asked: &Asked, timeout: Duration) -> Step {
+    let published = match held {
+        Held::Version(published) => published,
+        Held::TimedOut => return Reply::not_found("the stream has not sent enough media yet\n").into(),
+        Held::Refused => return Reply::unavailable("too many requests are waiting\n").into(),
+        Held::Draining => return Reply::unavailable("the server is shutting down\n").into(),
+    };
+    if let Document::CmafMedia(kind) = document
+        && let Some(now) = LowLatency::of(&published.snapshot, kind)
+    {
+        return now.step(&published.snapshot, kind, &asked.directives, timeout);
     }
+    let reply = match published.document(document, asked.clock_url.as_deref()) {
+        Some(body) => {
+            let cache_control = cache_control(&published.snapshot);
+            let content_type = match document {
+                Document::Mpd | Document::LowLatencyMpd => dash::CONTENT_TYPE,
+                _ => hls::CONTENT_TYPE,
+            };
+            Reply::coded(&body, asked.gzip, content_type, cache_control)
+        }
+        None if document == Document::LowLatencyMpd && published.snapshot.is_irregular() => Reply::not_found(
+            "keyframes come at irregular intervals, so segments can't be numbered by time; play manifest.mpd, or set the \
+             encoder's keyframe interval\n",
+        ),
+        None => Reply::not_found("the stream has no media\n"),
+    };
+    reply.into()
 }
 
 /// What the answer to a client of Low-Latency HLS depends on.
@@ -89,63 +78,54 @@ impl LowLatency<'_> {
         let target_duration = Duration::from_secs(u64::from(rendition.target_duration));
         Some(LowLatency { rendition, part_target: cmaf.part_target?, target_duration })
     }
-}
 
-/// 8216bis 6.2.5.2, row by row.
-#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice, and it is held")]
-fn low_latency(
-    holder: &Holder<'_>,
-    stream: &Stream,
-    published: Arc<Published>,
-    kind: TrackKind,
-    directives: &Directives,
-    gzip: bool,
-) -> impl Future<Output = Reply> + Send {
-    async move {
-        // Of what has ended, what is left is whole.
-        let document = |snapshot: &Snapshot| match directives.skip && snapshot.state != State::Ended {
-            true => Document::CmafDelta(kind),
-            false => Document::CmafMedia(kind),
+    /// What is waited for.
+    fn step(&self, snapshot: &Snapshot, kind: TrackKind, directives: &Directives, timeout: Duration) -> Step {
+        let Some(wanted) = directives.wanted.filter(|_| snapshot.state != State::Ended) else {
+            return Step::wait(Awaited::Turn(kind), timeout);
         };
-        let Some(wanted) = directives.wanted.filter(|_| published.snapshot.state != State::Ended) else {
-            drop(published);
-            hold::turn(holder).await;
-            let current = stream.current();
-            let kept = cache_control_for_tune_in(&current.snapshot);
-            return version(&current, document(&current.snapshot), kept, gzip);
-        };
-        let Some(now) = LowLatency::of(&published.snapshot, kind) else {
-            return Reply::not_found("no media\n");
-        };
-        if wanted.is_too_far(now.rendition, now.part_target) {
-            return Reply::error(
-                StatusCode::BAD_REQUEST,
-                SHORT,
-                "_HLS_msn and _HLS_part are too far ahead of the live edge\n",
-            );
+        if wanted.is_too_far(self.rendition, self.part_target) {
+            let words = "_HLS_msn and _HLS_part are too far ahead of the live edge\n";
+            return Reply::error(StatusCode::BAD_REQUEST, SHORT, words).into();
         }
-        let limit = now.target_duration * TARGET_DURATIONS_HELD;
-        // What this version lists may have to go meanwhile.
-        drop(published);
-        match hold::until(holder, stream, Some(kind), limit, |snapshot| satisfies(snapshot, kind, wanted))
-            .await
-        {
-            Held::Version(published) => {
-                let kept = cache_control_for_version(&published.snapshot);
-                version(&published, document(&published.snapshot), kept, gzip)
-            }
-            Held::TimedOut => Reply::unavailable("what was asked for has not come\n"),
-            // The newest version is as good as none at all to a player, and better than an error; not to a cache.
-            Held::Refused => {
-                let current = stream.current();
-                version(&current, document(&current.snapshot), NO_STORE, gzip)
-            }
-            Held::Draining => Reply::unavailable("the server is shutting down\n"),
-        }
+        Step::wait(Awaited::Version(kind, wanted), self.target_duration * TARGET_DURATIONS_HELD)
     }
 }
 
-fn satisfies(snapshot: &Snapshot, kind: TrackKind, wanted: Wanted) -> bool {
+/// 8216bis 6.2.5.2, row by row: the answer to what was waited for.
+pub(super) fn low_latency(stream: &Stream, awaited: Awaited, held: Held, asked: &Asked) -> Reply {
+    let (kind, is_named) = match awaited {
+        Awaited::Version(kind, _) => (kind, true),
+        Awaited::Turn(kind) => (kind, false),
+        _ => return Reply::not_found("no media\n"),
+    };
+    // Of what has ended, what is left is whole.
+    let document = |snapshot: &Snapshot| match asked.directives.skip && snapshot.state != State::Ended {
+        true => Document::CmafDelta(kind),
+        false => Document::CmafMedia(kind),
+    };
+    match held {
+        Held::Version(published) => {
+            let snapshot = &published.snapshot;
+            let kept = if is_named {
+                cache_control_for_version(snapshot)
+            } else {
+                cache_control_for_tune_in(snapshot)
+            };
+            version(&published, document(snapshot), kept, asked.gzip)
+        }
+        Held::TimedOut => Reply::unavailable("what was asked for has not come\n"),
+        // The newest version is as good as none at all to a player, and better than an error; not to a cache.
+        Held::Refused => {
+            let current = stream.current();
+            version(&current, document(&current.snapshot), NO_STORE, asked.gzip)
+        }
+        Held::Draining => Reply::unavailable("the server is shutting down\n"),
+    }
+}
+
+/// Whether a version has what a client of Low-Latency HLS named, or something after it, or nothing is to come.
+pub(super) fn satisfies(snapshot: &Snapshot, kind: TrackKind, wanted: Wanted) -> bool {
     let cmaf = snapshot.cmaf.as_ref();
     let rendition = cmaf.and_then(|cmaf| cmaf.rendition(kind));
     snapshot.state == State::Ended || rendition.is_none_or(|rendition| wanted.is_in(rendition))
@@ -156,6 +136,11 @@ fn version(published: &Published, document: Document, cache_control: HeaderValue
         Some(body) => Reply::coded(&body, gzip, hls::CONTENT_TYPE, cache_control),
         None => Reply::not_found("the stream has no media\n"),
     }
+}
+
+/// Whether a document can be played, or none is to come that could be.
+pub(super) fn is_settled(snapshot: &Snapshot, document: Document) -> bool {
+    is_playable(snapshot, document) || !matches!(snapshot.state, State::Starting | State::Live)
 }
 
 /// Each packaging has its first segment at its own moment; one that is switched off is not waited for.

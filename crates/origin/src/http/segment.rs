@@ -8,7 +8,7 @@ use hyper::header::{self, HeaderValue};
 use headwater_media::{TrackKind, WallTime};
 use headwater_packager::{Segment, Snapshot, State};
 
-use super::hold::{self, Held, Holder};
+use super::hold::{Awaited, Held, Step};
 use super::payload::Payload;
 use super::production::Production;
 use super::response::{GONE, Reply, SHORT};
@@ -66,31 +66,28 @@ struct Whole {
     payload: Payload,
 }
 
-/// Answers with segment `sequence`. The next one after the newest is waited for, one target duration at most
-/// (http-origin 7): a cache that runs ahead of the playlist gets it without having stored a 404.
-pub(super) async fn segment(
-    holder: &Holder<'_>,
-    stream: &Stream,
-    rendition: Rendition,
-    sequence: u64,
-) -> Reply {
-    let mut place = place(&stream.current().snapshot, rendition, sequence);
-    if let Some(limit) = place.limit() {
-        // Moved: what is held has no room for it.
-        drop(place);
-        let enough =
-            |snapshot: &Snapshot| !matches!(self::place(snapshot, rendition, sequence), Place::Next(_));
-        let kind = match rendition {
-            Rendition::Ts => None,
-            Rendition::Cmaf(kind) => Some(kind),
-        };
-        place = match hold::until(holder, stream, kind, limit, enough).await {
-            Held::Version(published) => self::place(&published.snapshot, rendition, sequence),
-            Held::TimedOut => Place::Unknown,
-            Held::Refused => return Reply::unavailable("too many requests are waiting\n"),
-            Held::Draining => return Reply::unavailable("the server is shutting down\n"),
-        };
+/// Segment `sequence`. The next one after the newest is waited for, one target duration at most (http-origin 7): a cache that runs
+/// ahead of the playlist gets it without having stored a 404.
+pub(super) fn segment(stream: &Stream, rendition: Rendition, sequence: u64) -> Step {
+    let place = place(&stream.current().snapshot, rendition, sequence);
+    match place.limit() {
+        Some(limit) => Step::wait(Awaited::Segment(rendition, sequence), limit),
+        None => at(stream, place, rendition, sequence).into(),
     }
+}
+
+/// Answers with the segment that was waited for.
+pub(super) fn awaited(stream: &Stream, rendition: Rendition, sequence: u64, held: Held) -> Reply {
+    let place = match held {
+        Held::Version(published) => place(&published.snapshot, rendition, sequence),
+        Held::TimedOut => Place::Unknown,
+        Held::Refused => return Reply::unavailable("too many requests are waiting\n"),
+        Held::Draining => return Reply::unavailable("the server is shutting down\n"),
+    };
+    at(stream, place, rendition, sequence)
+}
+
+fn at(stream: &Stream, place: Place, rendition: Rendition, sequence: u64) -> Reply {
     match (place, rendition) {
         (Place::Here(whole), _) => {
             Reply { lease: Some(stream.lease(sequence)), ..complete(whole, IMMUTABLE) }
@@ -109,32 +106,43 @@ pub(super) async fn segment(
     }
 }
 
-/// Answers with part `part` of CMAF segment `sequence`. The part that a playlist hints at is waited for; nothing is sent before it
-/// is whole (8216bis 6.2.6).
-pub(super) async fn part(
-    holder: &Holder<'_>,
-    stream: &Stream,
-    kind: TrackKind,
-    sequence: u64,
-    part: u32,
-) -> Reply {
-    let mut place = place_of_part(&stream.current().snapshot, kind, sequence, part);
-    if let Some(limit) = place.limit() {
-        drop(place);
-        let enough =
-            |snapshot: &Snapshot| !matches!(place_of_part(snapshot, kind, sequence, part), Place::Next(_));
-        place = match hold::until(holder, stream, Some(kind), limit, enough).await {
-            Held::Version(published) => place_of_part(&published.snapshot, kind, sequence, part),
-            Held::TimedOut => Place::Unknown,
-            Held::Refused => return Reply::unavailable("too many requests are waiting\n"),
-            Held::Draining => return Reply::unavailable("the server is shutting down\n"),
-        };
+/// Whether it may be waited for.
+pub(super) fn is_next(snapshot: &Snapshot, rendition: Rendition, sequence: u64) -> bool {
+    place(snapshot, rendition, sequence).limit().is_some()
+}
+
+/// Part `part` of CMAF segment `sequence`. The part that a playlist hints at is waited for; nothing is sent before it is whole
+/// (8216bis 6.2.6).
+pub(super) fn part(stream: &Stream, kind: TrackKind, sequence: u64, part: u32) -> Step {
+    let place = place_of_part(&stream.current().snapshot, kind, sequence, part);
+    match place.limit() {
+        Some(limit) => Step::wait(Awaited::Part(kind, sequence, part), limit),
+        None => part_at(stream, place, sequence).into(),
     }
+}
+
+/// Answers with the part that was waited for.
+pub(super) fn awaited_part(stream: &Stream, kind: TrackKind, sequence: u64, part: u32, held: Held) -> Reply {
+    let place = match held {
+        Held::Version(published) => place_of_part(&published.snapshot, kind, sequence, part),
+        Held::TimedOut => Place::Unknown,
+        Held::Refused => return Reply::unavailable("too many requests are waiting\n"),
+        Held::Draining => return Reply::unavailable("the server is shutting down\n"),
+    };
+    part_at(stream, place, sequence)
+}
+
+fn part_at(stream: &Stream, place: Place, sequence: u64) -> Reply {
     match place {
         Place::Here(whole) => Reply { lease: Some(stream.lease(sequence)), ..complete(whole, IMMUTABLE) },
         Place::Gone => Reply::error(StatusCode::NOT_FOUND, GONE, "the part is no longer kept\n"),
         Place::Next(_) | Place::Unknown | Place::Growing => Reply::not_found("no such part\n"),
     }
+}
+
+/// Whether it may be waited for.
+pub(super) fn is_next_part(snapshot: &Snapshot, kind: TrackKind, sequence: u64, part: u32) -> bool {
+    place_of_part(snapshot, kind, sequence, part).limit().is_some()
 }
 
 fn place_of_part(snapshot: &Snapshot, kind: TrackKind, sequence: u64, part: u32) -> Place {
