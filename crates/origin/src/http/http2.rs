@@ -12,6 +12,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
@@ -53,9 +54,13 @@ pub(super) const PIECE_BYTES_MAX: usize = 16 << 10;
 /// for the task takes 2 KiB, of which h2 keeps the places for as long as the connection lives.
 const TURNS: usize = 16;
 
+/// So many bytes of a client's are read before the requests in them are looked at. A crowd on one connection asks anew all at once, and
+/// h2 keeps the places, 240 bytes each, of all requests that ever waited to be looked at for as long as the connection lives.
+const READ_BYTES: usize = 4 << 10;
+
 /// Requests that were reset before they were looked at (CVE-2023-44487): a page that is left gives up some at once, and only those
-/// that came in the same packets count. One more ends the connection.
-const RESETS_PENDING_MAX: usize = 64;
+/// that came within [`READ_BYTES`] count, which have room for so many with heads of 100 bytes. One more ends the connection.
+const RESETS_PENDING_MAX: usize = 32;
 
 /// Streams that were reset for a client's mistakes (CVE-2023-44487's other side): as many as a client may have opened too much
 /// before it could know `http.max_streams_per_connection`. One more ends the connection.
@@ -69,6 +74,8 @@ const GOAWAY_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Activity {
     deadlines: Deadlines,
     state: Mutex<State>,
+    /// Bytes that may be read before the connection's task has run again.
+    unread: AtomicUsize,
     /// True when the process drains.
     shutdown: watch::Receiver<bool>,
 }
@@ -164,6 +171,7 @@ impl Activity {
                 cuts: Vec::new(),
                 task: None,
             }),
+            unread: AtomicUsize::new(READ_BYTES),
             shutdown,
         })
     }
@@ -447,6 +455,7 @@ where
             }
         }
         loop {
+            activity.unread.store(READ_BYTES, Ordering::Relaxed);
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(end(result));
             }
@@ -519,7 +528,16 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        let unread = self.activity.unread.load(Ordering::Relaxed);
+        if unread == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut (&mut self.socket).take(unread as u64)).poll_read(cx, buf))?;
+        let read = buf.filled().len().saturating_sub(before);
+        self.activity.unread.store(unread.saturating_sub(read), Ordering::Relaxed);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -584,7 +602,7 @@ impl Drop for Watched {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 
