@@ -191,7 +191,7 @@ impl Stream {
             program_date_time: segment.date,
             discontinuity: segment.discontinuity,
             gap: segment.gap,
-            map: segment.map.as_ref(),
+            map: segment.map.as_ref().map(Into::into),
             parts: &[],
         });
         let text = self.header(first, ended).render(segments).expect("the window is never empty");

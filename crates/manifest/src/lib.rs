@@ -30,3 +30,4 @@ mod findings;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod hls;
+mod text;

@@ -79,7 +79,7 @@ impl<'a> Track<'a> {
     }
 
     fn with(kind: TrackKind, segments: Vec<&'a CmafSegment>, init: &InitSegment) -> Track<'a> {
-        let initialization = format!("{kind}/{}", init_name(init));
+        let initialization = format!("{kind}/{}", init_name(init).concat());
         Track { kind, segments, initialization, media: format!("{kind}/$Number$.m4s") }
     }
 

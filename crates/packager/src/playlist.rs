@@ -7,11 +7,11 @@ use std::time::Duration;
 use headwater_cmaf::InitSegment;
 use headwater_manifest::hls::{
     self, AudioRendition, Hint, LowLatency, MediaPlaylist, MultivariantPlaylist, Part, QuotedString,
-    RenditionReport, Segment as Entry, SegmentNames, Uri, Variant, Version,
+    RenditionReport, Segment as Entry, SegmentNames, Uri, UriPieces, Variant, Version,
 };
 use headwater_media::TrackKind;
 
-use crate::snapshot::{self, Bandwidth, Cmaf, Rendition, Segment, Snapshot, State};
+use crate::snapshot::{self, Bandwidth, Cmaf, CmafSegment, Rendition, Segment, Snapshot, State};
 use crate::window::span;
 
 /// The media playlists' places below the multivariant playlists'.
@@ -39,7 +39,7 @@ static CMAF_NAMES: LazyLock<Option<SegmentNames>> = LazyLock::new(|| SegmentName
 pub(crate) fn ts_media(snapshot: &Snapshot) -> Option<Vec<u8>> {
     let ts = snapshot.ts.as_ref()?;
     let playlist = playlist(ts, Version::MpegTs, TS_NAMES.as_ref()?, snapshot)?;
-    playlist.render(ts.listed.iter().map(|segment| entry(segment.as_ref(), None))).ok()
+    playlist.render(ts.listed.iter().map(|segment| entry(segment.as_ref(), &[]))).ok()
 }
 
 /// `delta`: what a client can have kept is left out (8216bis 6.2.5.1), where there is enough of it.
@@ -48,11 +48,9 @@ pub(crate) fn cmaf_media(snapshot: &Snapshot, kind: TrackKind, delta: bool) -> O
     let rendition = cmaf.rendition(kind)?;
     let version = if cmaf.part_target.is_some() { Version::LowLatency } else { Version::Fmp4 };
     let mut playlist = playlist(&rendition.window, version, CMAF_NAMES.as_ref()?, snapshot)?;
-    let maps = Maps::of(rendition)?;
-    let parts = Parts::of(cmaf, rendition);
-    let segments = rendition.listed.iter().enumerate().map(|(index, segment)| Entry {
-        parts: parts.of_listed(index),
-        ..entry(segment.as_ref(), maps.uri(&segment.init))
+    let first_with_parts = first_with_parts(cmaf, rendition);
+    let segments = rendition.listed.iter().enumerate().map(|(index, segment)| {
+        entry(segment.as_ref(), if index < first_with_parts { &[] } else { &segment.parts })
     });
     let Some(part_target) = cmaf.part_target else { return playlist.render(segments).ok() };
     let target_duration = Duration::from_secs(u64::from(rendition.target_duration));
@@ -79,85 +77,40 @@ pub(crate) fn cmaf_media(snapshot: &Snapshot, kind: TrackKind, delta: bool) -> O
         edge: edge.map(|edge| hls::Edge {
             program_date_time: edge.program_date_time,
             discontinuity: edge.discontinuity,
-            map: maps.uri(&edge.init),
-            parts: parts.of_edge(),
+            map: Some(map_uri(&edge.init)),
+            parts: &edge.parts,
         }),
         hint: rendition.next_part().filter(|_| is_known).map(|(sequence, part)| Hint {
             sequence,
             part,
-            map: next_init.filter(is_new).and_then(|init| maps.uri(init)),
+            map: next_init.filter(is_new).map(map_uri),
         }),
         reports: reports.as_slice(),
     });
     playlist.render(segments).ok()
 }
 
-/// One URI per initialization segment that a rendition names; a window holds few.
-struct Maps(Vec<(String, Uri)>);
-
-impl Maps {
-    fn of(rendition: &snapshot::CmafRendition) -> Option<Maps> {
-        let mut maps: Vec<(String, Uri)> = Vec::new();
-        let listed = rendition.listed.iter().map(|segment| &segment.init);
-        for init in listed.chain(rendition.edge.iter().map(|edge| &edge.init)) {
-            if !maps.iter().any(|(known, _)| *known == init.name_hash) {
-                maps.push((init.name_hash.clone(), Uri::new(init_name(init)).ok()?));
-            }
-        }
-        Some(Maps(maps))
+/// Index of the first listed segment whose parts are listed: those near the end are.
+fn first_with_parts(cmaf: &Cmaf, rendition: &snapshot::CmafRendition) -> usize {
+    let listed = &rendition.listed;
+    if cmaf.part_target.is_none() {
+        return listed.len();
     }
-
-    fn uri(&self, init: &InitSegment) -> Option<&Uri> {
-        self.0.iter().find(|(hash, _)| *hash == init.name_hash).map(|(_, uri)| uri)
-    }
+    let limit = Duration::from_secs(u64::from(rendition.target_duration)) * TARGET_DURATIONS_IN_PARTS;
+    // From a segment's end to the live edge.
+    let edge = rendition.edge.iter().flat_map(|edge| &edge.parts);
+    let mut behind: Duration = edge.map(|part| span(part.duration)).sum();
+    let is_far = |segment: &Arc<CmafSegment>| {
+        let is_far = behind >= limit;
+        behind += span(segment.duration);
+        is_far
+    };
+    listed.iter().rposition(is_far).map_or(0, |last| last + 1)
 }
 
-/// The parts that a playlist lists: those near its end, one behind the other.
-struct Parts {
-    parts: Vec<Part>,
-    /// Index of the first listed segment whose parts are listed.
-    first: usize,
-    /// Where each of these segments' parts end, and the edge's begin.
-    ends: Vec<usize>,
-}
-
-impl Parts {
-    fn of(cmaf: &Cmaf, rendition: &snapshot::CmafRendition) -> Parts {
-        let listed = &rendition.listed;
-        let limit = Duration::from_secs(u64::from(rendition.target_duration)) * TARGET_DURATIONS_IN_PARTS;
-        // From a segment's end to the live edge.
-        let edge = rendition.edge.iter().flat_map(|edge| &edge.parts);
-        let mut behind: Duration = edge.map(|part| span(part.duration)).sum();
-        let mut first = listed.len();
-        while let Some(segment) = first.checked_sub(1).and_then(|index| listed.get(index)) {
-            if cmaf.part_target.is_none() || behind >= limit {
-                break;
-            }
-            behind += span(segment.duration);
-            first -= 1;
-        }
-        let of_edge = rendition.edge.iter().map(|edge| edge.parts.len());
-        let counts = listed.iter().skip(first).map(|segment| segment.parts.len()).chain(of_edge);
-        let mut parts = Vec::with_capacity(counts.sum());
-        let mut ends = Vec::with_capacity(listed.len().saturating_sub(first));
-        let part = |part: &snapshot::Part| Part { duration: part.duration, independent: part.independent };
-        for segment in listed.iter().skip(first) {
-            parts.extend(segment.parts.iter().map(part));
-            ends.push(parts.len());
-        }
-        parts.extend(rendition.edge.iter().flat_map(|edge| &edge.parts).map(part));
-        Parts { parts, first, ends }
-    }
-
-    fn of_listed(&self, index: usize) -> &[Part] {
-        let Some(place) = index.checked_sub(self.first) else { return &[] };
-        let start = place.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied());
-        let range = start.zip(self.ends.get(place).copied());
-        range.and_then(|(start, end)| self.parts.get(start..end)).unwrap_or_default()
-    }
-
-    fn of_edge(&self) -> &[Part] {
-        self.parts.get(self.ends.last().copied().unwrap_or(0)..).unwrap_or_default()
+impl From<&snapshot::Part> for Part {
+    fn from(part: &snapshot::Part) -> Part {
+        Part { duration: part.duration, independent: part.independent }
     }
 }
 
@@ -175,8 +128,12 @@ fn report(cmaf: &Cmaf, kind: TrackKind) -> Option<RenditionReport<'static>> {
 }
 
 /// The initialization segment's name, beside the segments'.
-pub(crate) fn init_name(init: &InitSegment) -> String {
-    format!("init-{}.mp4", init.name_hash)
+pub(crate) fn init_name(init: &InitSegment) -> [&str; 3] {
+    ["init-", &init.name_hash, ".mp4"]
+}
+
+fn map_uri(init: &Arc<InitSegment>) -> UriPieces<'_> {
+    UriPieces::new(init_name(init))
 }
 
 fn playlist<'a, S: Segment>(
@@ -184,22 +141,29 @@ fn playlist<'a, S: Segment>(
     version: Version,
     names: &'a SegmentNames,
     snapshot: &'a Snapshot,
-) -> Option<MediaPlaylist<'a>> {
-    let first = rendition.listed.first()?;
-    let target = NonZeroU32::new(rendition.target_duration).unwrap_or(NonZeroU32::MIN);
-    let mut playlist = MediaPlaylist::live(version, target, first.sequence(), names);
-    playlist.discontinuity_sequence = rendition.discontinuity_sequence;
-    playlist.independent_segments = rendition.listed.iter().all(|segment| segment.independent());
-    playlist.ended = snapshot.state == State::Ended;
-    playlist.date_ranges = &snapshot.date_ranges;
-    Some(playlist)
+) -> Option<MediaPlaylist<'a, snapshot::Part>> {
+    Some(MediaPlaylist {
+        version,
+        target_duration: NonZeroU32::new(rendition.target_duration).unwrap_or(NonZeroU32::MIN),
+        media_sequence: rendition.listed.first()?.sequence(),
+        discontinuity_sequence: rendition.discontinuity_sequence,
+        independent_segments: rendition.listed.iter().all(|segment| segment.independent()),
+        ended: snapshot.state == State::Ended,
+        names,
+        low_latency: None,
+        skipped: 0,
+        date_ranges: &snapshot.date_ranges,
+    })
 }
 
-fn entry<'a, S: Segment>(segment: &S, map: Option<&'a Uri>) -> Entry<'a> {
+fn entry<'a, S: Segment>(segment: &'a S, parts: &'a [snapshot::Part]) -> Entry<'a, snapshot::Part> {
     Entry {
+        duration: segment.duration(),
+        program_date_time: segment.program_date_time(),
         discontinuity: segment.discontinuity(),
-        map,
-        ..Entry::new(segment.duration(), segment.program_date_time())
+        gap: false,
+        map: segment.init().map(map_uri),
+        parts,
     }
 }
 

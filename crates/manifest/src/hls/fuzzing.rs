@@ -273,7 +273,7 @@ impl Stream {
         let edge = self.segments.get(view.end).filter(|_| view.parts > 0).map(|segment| Edge {
             program_date_time: segment.date,
             discontinuity: segment.discontinuity,
-            map: segment.map.as_ref(),
+            map: segment.map.as_ref().map(Into::into),
             parts: segment.parts.get(..view.parts).unwrap_or_default(),
         });
         let of_edge = edge.map_or(&[][..], |edge| edge.parts).iter();
@@ -297,7 +297,7 @@ impl Stream {
         let hint = Hint {
             sequence,
             part: u32::try_from(view.parts).unwrap_or(u32::MAX),
-            map: next.filter(|next| new_map(next)).and_then(|next| next.map.as_ref()),
+            map: next.filter(|next| new_map(next)).and_then(|next| next.map.as_ref()).map(Into::into),
         };
         let (last_msn, last_part) = match (view.parts.checked_sub(1), self.listed(view).last()) {
             (Some(part), _) => (sequence, part),
@@ -334,7 +334,7 @@ impl Stream {
             program_date_time: segment.date,
             discontinuity: segment.discontinuity,
             gap: segment.gap,
-            map: segment.map.as_ref(),
+            map: segment.map.as_ref().map(Into::into),
             parts,
         });
         let text = playlist.render(segments).expect("the window is never empty");

@@ -1,13 +1,16 @@
 //! What low latency adds to a media playlist: parts, the segment under construction, the hint at what comes next and
 //! the reports of the other renditions (8216bis 4.4.3.7, 4.4.3.8, 4.4.4.9, 4.4.5.3, 4.4.5.4).
 
-use std::ops::Range;
 use std::time::Duration;
 
 use headwater_media::{MediaTime, WallTime};
 
+use super::RenderError;
 use super::media::SegmentNames;
-use super::text::{Uri, micros_beyond, micros_nearest, micros_up, push, push_micros, push_u64};
+use super::text::{
+    KnownSeconds, Pattern, Uri, UriPieces, micros_beyond, micros_nearest, micros_up, push, push_micros,
+    push_u64,
+};
 
 /// An EXT-X-PART: a run of whole samples of a segment. Its name follows from its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,17 +21,24 @@ pub struct Part {
     pub independent: bool,
 }
 
-/// The segment under construction: its parts so far. Without any, nothing of it is written.
+impl From<&Part> for Part {
+    fn from(part: &Part) -> Part {
+        *part
+    }
+}
+
+/// The segment under construction: its parts so far. Without any, nothing of it is written. `P` as for
+/// [`Segment`](super::Segment).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Edge<'a> {
+pub struct Edge<'a, P = Part> {
     /// As [`Segment::program_date_time`](super::Segment::program_date_time).
     pub program_date_time: WallTime,
     /// As [`Segment::discontinuity`](super::Segment::discontinuity).
     pub discontinuity: bool,
     /// As [`Segment::map`](super::Segment::map).
-    pub map: Option<&'a Uri>,
+    pub map: Option<UriPieces<'a>>,
     /// Its parts, from part 0 on.
-    pub parts: &'a [Part],
+    pub parts: &'a [P],
 }
 
 /// An EXT-X-RENDITION-REPORT: how far another rendition has come.
@@ -50,16 +60,16 @@ pub struct Hint<'a> {
     /// Its index there.
     pub part: u32,
     /// A hint of TYPE=MAP beside it, when it needs another initialization section than what is listed.
-    pub map: Option<&'a Uri>,
+    pub map: Option<UriPieces<'a>>,
 }
 
 /// So much shorter than [`LowLatency::part_target`] a part has to be: it is written as up to that much longer.
 pub const PART_DURATION_SLACK: Duration = Duration::from_micros(1);
 
 /// What makes a media playlist a low-latency one. The four durations are constant for the stream and equal in all
-/// renditions (8216bis 6.2.4); they are written rounded up to a microsecond.
+/// renditions (8216bis 6.2.4); they are written rounded up to a microsecond. `P` as for [`Segment`](super::Segment).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LowLatency<'a> {
+pub struct LowLatency<'a, P = Part> {
     /// PART-TARGET; no part is longer.
     pub part_target: Duration,
     /// PART-HOLD-BACK: at least 2, for Apple's players 3 part targets.
@@ -69,7 +79,7 @@ pub struct LowLatency<'a> {
     /// CAN-SKIP-UNTIL: at least 6 target durations; [`skippable`] makes a number of segments of it.
     pub can_skip_until: Duration,
     /// What follows the last full segment; `None` between a segment's last part and the next one's first.
-    pub edge: Option<Edge<'a>>,
+    pub edge: Option<Edge<'a, P>>,
     /// What comes next. Always there while the playlist runs; not written into one that has ended.
     pub hint: Option<Hint<'a>>,
     /// One for every other media playlist of the presentation.
@@ -78,6 +88,8 @@ pub struct LowLatency<'a> {
 
 /// EXT-X-SERVER-CONTROL, EXT-X-PART-INF and EXT-X-SKIP with the longest numbers.
 const HEADER_BYTES: usize = 256;
+/// What a part's line begins with.
+const PART_DURATION: &str = "#EXT-X-PART:DURATION=";
 /// What stands in front of the edge's parts, without the URI of its EXT-X-MAP.
 const EDGE_BYTES: usize = 96;
 /// A part's tag without its name.
@@ -87,12 +99,12 @@ const HINT_BYTES: usize = 40;
 /// A rendition report without its URI.
 const REPORT_BYTES: usize = 84;
 
-impl LowLatency<'_> {
+impl<P> LowLatency<'_, P> {
     /// Bytes of the longest text that all this becomes, and `parts` parts of full segments.
     pub(super) fn len_max(&self, parts: usize, names: &SegmentNames) -> usize {
-        let map_len = |map: Option<&Uri>| map.map_or(0, |map| map.as_str().len());
-        let edge = self.edge.map_or(0, |edge| EDGE_BYTES + map_len(edge.map));
-        let parts = parts + self.edge.map_or(0, |edge| edge.parts.len());
+        let map_len = |map: Option<UriPieces<'_>>| map.map_or(0, |map| map.len());
+        let edge = self.edge.as_ref().map_or(0, |edge| EDGE_BYTES + map_len(edge.map));
+        let parts = parts + self.edge.as_ref().map_or(0, |edge| edge.parts.len());
         let hint = self.hint.map_or(0, |hint| 2 * HINT_BYTES + names.part_len_max() + map_len(hint.map));
         let reports = self.reports.iter().map(|report| REPORT_BYTES + report.uri.as_str().len());
         HEADER_BYTES + edge + parts * (PART_BYTES + names.part_len_max()) + hint + reports.sum::<usize>()
@@ -113,12 +125,17 @@ impl LowLatency<'_> {
     }
 
     /// The tags behind all parts: hints, unless the playlist has `ended`, and reports.
-    pub(super) fn push_trailer(&self, out: &mut Vec<u8>, names: &SegmentNames, ended: bool) {
+    pub(super) fn push_trailer(
+        &self,
+        out: &mut Vec<u8>,
+        names: &SegmentNames,
+        ended: bool,
+    ) -> Result<(), RenderError> {
         // 8216bis 6.2.1: with EXT-X-ENDLIST nothing follows any more.
         if let Some(hint) = self.hint.filter(|_| !ended) {
             if let Some(map) = hint.map {
                 push(out, "#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"");
-                push(out, map.as_str());
+                map.push(out)?;
                 push(out, "\"\n");
             }
             push(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"");
@@ -136,6 +153,7 @@ impl LowLatency<'_> {
             }
             out.push(b'\n');
         }
+        Ok(())
     }
 }
 
@@ -146,28 +164,32 @@ impl LowLatency<'_> {
 /// it computes where that is negative (its remedy for an old browser). A part that begins where it should is then a millisecond off,
 /// which is its limit: the last bit of a fraction decides whether it resets the buffer, which drops every picture up to the next
 /// keyframe, at every part.
-pub(super) fn push_parts(out: &mut Vec<u8>, names: &SegmentNames, sequence: u64, parts: &[Part], gap: bool) {
-    // Most lines are those before them up to the part's own number: those bytes are copied.
-    let mut before: Option<(u64, Range<usize>)> = None;
+pub(super) fn push_parts<P>(out: &mut Vec<u8>, names: &SegmentNames, sequence: u64, parts: &[P], gap: bool)
+where
+    Part: for<'p> From<&'p P>,
+{
+    let mut known = KnownSeconds::default();
+    let mut pattern: Option<(bool, Pattern)> = None;
     for (index, part) in (0_u64..).zip(parts) {
-        let micros = micros_beyond(part.duration);
+        let Part { duration, independent } = Part::from(part);
+        let seconds = known.text(duration, micros_beyond);
+        // Most lines are those before them but for the duration and the index.
+        if let (Some(seconds), Some((of, pattern))) = (seconds, &pattern)
+            && *of == independent
+            && let Some(line) = pattern.push(out, index)
+            && let Some(place) = line.get_mut(PART_DURATION.len()..PART_DURATION.len() + seconds.len())
+        {
+            place.copy_from_slice(&seconds);
+            continue;
+        }
         let start = out.len();
-        match &before {
-            Some((same, line)) if *same == micros => out.extend_from_within(line.clone()),
-            _ => {
-                push(out, "#EXT-X-PART:DURATION=");
-                push_micros(out, micros);
-                push(out, ",URI=\"");
-                names.push_part_of(out, sequence);
-            }
-        }
-        before = Some((micros, start..out.len()));
-        names.push_part_index(out, index);
-        push(out, if part.independent { "\",INDEPENDENT=YES" } else { "\"" });
-        if gap {
-            push(out, ",GAP=YES");
-        }
-        out.push(b'\n');
+        push(out, PART_DURATION);
+        push_micros(out, micros_beyond(duration));
+        push(out, ",URI=\"");
+        let place = names.push_part(out, sequence, index);
+        push(out, if independent { "\",INDEPENDENT=YES" } else { "\"" });
+        push(out, if gap { ",GAP=YES\n" } else { "\n" });
+        pattern = seconds.map(|_| (independent, Pattern::new(out, start, index, &place)));
     }
 }
 
@@ -250,7 +272,8 @@ mod tests {
     fn byte_for_byte() {
         let (names, init, next) = (names(), Uri::new("init-a.mp4").unwrap(), Uri::new("init-b.mp4").unwrap());
         let audio = Uri::new("../audio/media.m3u8").unwrap();
-        let segment = |n: i64| Segment { map: Some(&init), ..Segment::new(second(1), time(n * 1_000)) };
+        let segment =
+            |n: i64| Segment { map: Some((&init).into()), ..Segment::new(second(1), time(n * 1_000)) };
         let segments = [
             segment(0),
             Segment { parts: &[KEY, PART], ..segment(1) },
@@ -264,7 +287,7 @@ mod tests {
         let edge = Edge {
             program_date_time: time(9_000),
             discontinuity: true,
-            map: Some(&next),
+            map: Some((&next).into()),
             parts: &[short, PART],
         };
         let playlist = playlist(
@@ -312,12 +335,39 @@ mod tests {
     }
 
     #[test]
+    fn parts_made_of_the_ones_before_are_those_written_anew() {
+        let names = names();
+        // Indices get another digit twice, durations change, some parts are independent, and one is too long for the short form.
+        let durations = [45_000, 45_000, 44_955, 90_000];
+        let ticks = |n: usize| if n == 50 { 1_125_000 } else { durations[n % 4] };
+        let part =
+            |n: usize| Part { duration: MediaTime::new(ticks(n), Timescale::MPEG), independent: n % 30 == 0 };
+        let parts: Vec<Part> = (0..120).map(part).collect();
+        for gap in [false, true] {
+            let mut out = b"in front".to_vec();
+            push_parts(&mut out, &names, 9, &parts, gap);
+            let lines = parts.iter().enumerate().map(|(index, part)| {
+                let micros = part.duration.ticks() * 100 / 9 + 1;
+                let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+                let independent = if part.independent { ",INDEPENDENT=YES" } else { "" };
+                let gap = if gap { ",GAP=YES" } else { "" };
+                format!("#EXT-X-PART:DURATION={seconds}.{rest:06},URI=\"9.{index}.m4s\"{independent}{gap}\n")
+            });
+            assert_eq!(String::from_utf8(out).unwrap(), format!("in front{}", lines.collect::<String>()));
+        }
+    }
+
+    #[test]
     fn hints_at_a_border() {
         let (names, init) = (names(), Uri::new("init-b.mp4").unwrap());
         let date = "#EXT-X-PROGRAM-DATE-TIME:2026-01-31T12:00:00.000Z\n";
-        let hint = Hint { sequence: 71, part: 0, map: Some(&init) };
-        let empty =
-            Edge { program_date_time: time(1_000), discontinuity: true, map: Some(&init), parts: &[] };
+        let hint = Hint { sequence: 71, part: 0, map: Some((&init).into()) };
+        let empty = Edge {
+            program_date_time: time(1_000),
+            discontinuity: true,
+            map: Some((&init).into()),
+            parts: &[],
+        };
         for edge in [None, Some(empty)] {
             let playlist = playlist(LowLatency { edge, hint: Some(hint), ..low_latency() }, &names);
             assert_eq!(
@@ -341,14 +391,18 @@ mod tests {
         let (names, a, b) = (names(), Uri::new("init-a.mp4").unwrap(), Uri::new("init-b.mp4").unwrap());
         let segments: Vec<_> = (0..12)
             .map(|n| Segment {
-                map: Some(if n < 10 { &a } else { &b }),
+                map: Some(if n < 10 { (&a).into() } else { (&b).into() }),
                 discontinuity: n == 10,
                 parts: if n == 11 { &[KEY, PART] } else { &[] },
                 ..Segment::new(second(1), time(n * 1_000))
             })
             .collect();
-        let edge =
-            Edge { program_date_time: time(12_000), discontinuity: false, map: Some(&b), parts: &[KEY] };
+        let edge = Edge {
+            program_date_time: time(12_000),
+            discontinuity: false,
+            map: Some((&b).into()),
+            parts: &[KEY],
+        };
         let hint = Hint { sequence: 82, part: 1, map: None };
         let full = playlist(LowLatency { edge: Some(edge), hint: Some(hint), ..low_latency() }, &names);
         let skipped = skippable(Duration::from_secs(6), segments.iter().map(|segment| segment.duration));
@@ -426,14 +480,15 @@ mod tests {
         let longest = Part { duration: second(1 << 40), independent: true };
         let parts = [longest; 40];
         let reports = [RenditionReport { uri: &uri, last_msn: u64::MAX, last_part: Some(u32::MAX) }; 3];
-        let edge = Edge { program_date_time: time(0), discontinuity: true, map: Some(&uri), parts: &parts };
+        let edge =
+            Edge { program_date_time: time(0), discontinuity: true, map: Some((&uri).into()), parts: &parts };
         let low_latency = LowLatency {
             part_target: Duration::MAX,
             part_hold_back: Duration::MAX,
             hold_back: Duration::MAX,
             can_skip_until: Duration::MAX,
             edge: Some(edge),
-            hint: Some(Hint { sequence: u64::MAX, part: u32::MAX, map: Some(&uri) }),
+            hint: Some(Hint { sequence: u64::MAX, part: u32::MAX, map: Some((&uri).into()) }),
             reports: &reports,
         };
         let mut playlist = playlist(low_latency, &names);
@@ -442,10 +497,12 @@ mod tests {
             Segment { discontinuity: true, gap: true, parts: &parts, ..Segment::new(second(1), time(0)) };
         for count in [1_usize, 2, 30] {
             let segments = std::iter::repeat_n(segment, count);
-            for skipped in [0, count as u64 - 1] {
-                let out = MediaPlaylist { skipped, ..playlist }.render(segments.clone()).unwrap();
-                let plain = MediaPlaylist { low_latency: None, ..playlist }.render(segments.clone()).unwrap();
-                let expected = plain.capacity() + low_latency.len_max(40 * count, &names);
+            for skipped in [0, count - 1] {
+                let delta = MediaPlaylist { skipped: skipped as u64, ..playlist };
+                let out = delta.render(segments.clone()).unwrap();
+                let plain = MediaPlaylist { low_latency: None, ..playlist };
+                let plain = plain.render(segments.clone().skip(skipped)).unwrap();
+                let expected = plain.capacity() + low_latency.len_max(40 * (count - skipped), &names);
                 assert_eq!(out.capacity(), expected, "{count} segments took {} bytes", out.len());
             }
         }

@@ -1,13 +1,17 @@
 //! The media playlist: a window of segments, rendered in one pass into one buffer.
 
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::sync::Arc;
 
 use headwater_media::{MediaTime, WallTime};
 
 use super::RenderError;
 use super::low_latency::{LowLatency, Part, push_parts};
-use super::text::{DateWriter, TextError, Uri, push, push_seconds, push_u64, uri_characters};
+use super::text::{
+    DateWriter, KnownSeconds, Pattern, TextError, UriPieces, micros_nearest, push, push_seconds, push_u64,
+    uri_characters,
+};
 
 /// EXT-X-VERSION by what needs it: the lowest that the content asks for (8216bis 8), constant for a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,28 +69,22 @@ impl SegmentNames {
         format!("{}{sequence}.{part}{}", self.prefix, self.suffix)
     }
 
-    fn push(&self, out: &mut Vec<u8>, sequence: u64) {
+    /// Appends a segment's name, and says where its number is.
+    fn push(&self, out: &mut Vec<u8>, sequence: u64) -> Range<usize> {
         push(out, &self.prefix);
-        push_u64(out, sequence);
+        let number = push_u64(out, sequence);
         push(out, &self.suffix);
+        number
     }
 
-    pub(super) fn push_part(&self, out: &mut Vec<u8>, sequence: u64, part: u64) {
-        self.push_part_of(out, sequence);
-        self.push_part_index(out, part);
-    }
-
-    /// What the names of a segment's parts begin with.
-    pub(super) fn push_part_of(&self, out: &mut Vec<u8>, sequence: u64) {
+    /// Appends a part's name, and says where its index is.
+    pub(super) fn push_part(&self, out: &mut Vec<u8>, sequence: u64, part: u64) -> Range<usize> {
         push(out, &self.prefix);
         push_u64(out, sequence);
         out.push(b'.');
-    }
-
-    /// How the name of one part goes on.
-    pub(super) fn push_part_index(&self, out: &mut Vec<u8>, part: u64) {
-        push_u64(out, part);
+        let index = push_u64(out, part);
         push(out, &self.suffix);
+        index
     }
 
     /// Bytes of the longest name of a part.
@@ -101,8 +99,10 @@ impl SegmentNames {
 }
 
 /// One segment of the window. Its number follows from its place.
+///
+/// `P` is what tells of a part, [`Part`] or whatever makes one of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segment<'a> {
+pub struct Segment<'a, P = Part> {
     /// Media time from its first sample to the next segment's, any scale; below TARGETDURATION + 0.5 s (8216bis 4.4.3.1).
     pub duration: MediaTime,
     /// Wall clock of its first sample: media time plus the session's offset, never the arrival time.
@@ -112,10 +112,10 @@ pub struct Segment<'a> {
     /// EXT-X-GAP: listed for its time only; its URI answers 404.
     pub gap: bool,
     /// The initialization section it needs; EXT-X-MAP is written where this changes. `None` for MPEG-TS.
-    pub map: Option<&'a Uri>,
+    pub map: Option<UriPieces<'a>>,
     /// EXT-X-PART tags in front of EXTINF; empty for a segment that is too old for them (8216bis 6.2.2: 3 target
     /// durations from the end), and where there are none. Written only into a low-latency playlist.
-    pub parts: &'a [Part],
+    pub parts: &'a [P],
 }
 
 impl Segment<'_> {
@@ -125,9 +125,9 @@ impl Segment<'_> {
     }
 }
 
-/// Everything a media playlist says besides its segments.
+/// Everything a media playlist says besides its segments. `P` as for [`Segment`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MediaPlaylist<'a> {
+pub struct MediaPlaylist<'a, P = Part> {
     /// EXT-X-VERSION.
     pub version: Version,
     /// EXT-X-TARGETDURATION in seconds; constant for the stream and equal in all renditions.
@@ -143,7 +143,7 @@ pub struct MediaPlaylist<'a> {
     /// The segments' URIs.
     pub names: &'a SegmentNames,
     /// What makes it a low-latency playlist.
-    pub low_latency: Option<LowLatency<'a>>,
+    pub low_latency: Option<LowLatency<'a, P>>,
     /// EXT-X-SKIP: so many of the segments given are left out from the front, which makes it a delta update; the most
     /// that may be is told by [`skippable`](super::skippable). Without effect where delta updates are not offered: without
     /// [`MediaPlaylist::low_latency`], and once the playlist has ended (8216bis 6.2.5.1).
@@ -182,19 +182,29 @@ impl<'a> MediaPlaylist<'a> {
             date_ranges: &[],
         }
     }
+}
 
+impl<P> MediaPlaylist<'_, P>
+where
+    Part: for<'p> From<&'p P>,
+{
     /// The playlist's text, ASCII, in one allocation when the iterator knows its length.
     ///
     /// # Errors
-    /// [`RenderError::NoSegments`] when `segments` is empty, or all of it is skipped.
+    /// [`RenderError::NoSegments`] when `segments` is empty, or all of it is skipped; [`RenderError::Map`] for an initialization
+    /// section that has no URI.
     pub fn render<'s>(
         &self,
-        segments: impl IntoIterator<Item = Segment<'s>, IntoIter: Clone>,
-    ) -> Result<Vec<u8>, RenderError> {
+        segments: impl IntoIterator<Item = Segment<'s, P>, IntoIter: Clone>,
+    ) -> Result<Vec<u8>, RenderError>
+    where
+        P: 's,
+    {
         let segments = segments.into_iter();
-        let count = segments.size_hint().0;
-        let low_latency = self.low_latency.map_or(0, |low_latency| {
-            let parts = segments.clone().map(|segment| segment.parts.len()).sum();
+        let skipped = usize::try_from(self.skipped()).unwrap_or(usize::MAX);
+        let count = segments.size_hint().0.saturating_sub(skipped);
+        let low_latency = self.low_latency.as_ref().map_or(0, |low_latency| {
+            let parts = segments.clone().skip(skipped).map(|segment| segment.parts.len()).sum();
             low_latency.len_max(parts, self.names)
         });
         let segment_bytes = SEGMENT_BYTES + self.names.len_max();
@@ -210,12 +220,16 @@ impl<'a> MediaPlaylist<'a> {
     /// As [`MediaPlaylist::render`]; `out` then ends in an unfinished playlist.
     pub fn render_into<'s>(
         &self,
-        segments: impl IntoIterator<Item = Segment<'s>>,
+        segments: impl IntoIterator<Item = Segment<'s, P>>,
         out: &mut Vec<u8>,
-    ) -> Result<(), RenderError> {
+    ) -> Result<(), RenderError>
+    where
+        P: 's,
+    {
         let mut to_skip = self.skipped();
         self.push_header(to_skip, out);
         let mut lead = Lead::new();
+        let mut tail = Tail::default();
         let mut sequence = self.media_sequence;
         let mut any = false;
         for segment in segments {
@@ -224,8 +238,9 @@ impl<'a> MediaPlaylist<'a> {
                 // The client keeps the EXT-X-MAP of what it holds.
                 lead.map = segment.map;
             } else {
-                lead.push(out, segment.discontinuity, segment.map, segment.program_date_time);
+                lead.push(out, segment.discontinuity, segment.map, segment.program_date_time)?;
                 self.push_segment(out, sequence, &segment);
+                tail.push(out, self.names, sequence, segment.duration);
                 any = true;
             }
             sequence = sequence.saturating_add(1);
@@ -234,11 +249,11 @@ impl<'a> MediaPlaylist<'a> {
             return Err(RenderError::NoSegments);
         }
         if let Some(low_latency) = &self.low_latency {
-            if let Some(edge) = low_latency.edge.filter(|edge| !edge.parts.is_empty()) {
-                lead.push(out, edge.discontinuity, edge.map, edge.program_date_time);
+            if let Some(edge) = low_latency.edge.as_ref().filter(|edge| !edge.parts.is_empty()) {
+                lead.push(out, edge.discontinuity, edge.map, edge.program_date_time)?;
                 push_parts(out, self.names, sequence, edge.parts, false);
             }
-            low_latency.push_trailer(out, self.names, self.ended);
+            low_latency.push_trailer(out, self.names, self.ended)?;
         }
         if self.ended {
             push(out, "#EXT-X-ENDLIST\n");
@@ -277,26 +292,46 @@ impl<'a> MediaPlaylist<'a> {
         }
     }
 
-    /// What follows a segment's first tags, in the order of a segment's tags used here.
-    fn push_segment(&self, out: &mut Vec<u8>, sequence: u64, segment: &Segment<'_>) {
+    /// What follows a segment's first tags, in the order of a segment's tags used here, up to EXTINF.
+    fn push_segment(&self, out: &mut Vec<u8>, sequence: u64, segment: &Segment<'_, P>) {
         if segment.gap {
             push(out, "#EXT-X-GAP\n");
         }
         if self.low_latency.is_some() {
             push_parts(out, self.names, sequence, segment.parts, segment.gap);
         }
+    }
+}
+
+/// Writes EXTINF and the name of a segment, and knows what was written before.
+#[derive(Default)]
+struct Tail {
+    known: KnownSeconds,
+    name: Option<Pattern>,
+}
+
+impl Tail {
+    fn push(&mut self, out: &mut Vec<u8>, names: &SegmentNames, sequence: u64, duration: MediaTime) {
         push(out, "#EXTINF:");
-        push_seconds(out, segment.duration);
+        match self.known.text(duration, micros_nearest) {
+            Some(seconds) => out.extend_from_slice(&seconds),
+            None => push_seconds(out, duration),
+        }
         push(out, ",\n");
-        self.names.push(out, sequence);
+        if self.name.as_ref().is_some_and(|name| name.push(out, sequence).is_some()) {
+            return;
+        }
+        let start = out.len();
+        let number = names.push(out, sequence);
         out.push(b'\n');
+        self.name = Some(Pattern::new(out, start, sequence, &number));
     }
 }
 
 /// Writes the tags in front of a segment, or of its first part (8216bis 4.4.4.9), and knows what was written before.
 struct Lead<'a> {
     dates: DateWriter,
-    map: Option<&'a Uri>,
+    map: Option<UriPieces<'a>>,
 }
 
 impl<'a> Lead<'a> {
@@ -304,31 +339,40 @@ impl<'a> Lead<'a> {
         Lead { dates: DateWriter::new(), map: None }
     }
 
-    fn push(&mut self, out: &mut Vec<u8>, discontinuity: bool, map: Option<&'a Uri>, date: WallTime) {
+    fn push(
+        &mut self,
+        out: &mut Vec<u8>,
+        discontinuity: bool,
+        map: Option<UriPieces<'a>>,
+        date: WallTime,
+    ) -> Result<(), RenderError> {
         if discontinuity {
             push(out, "#EXT-X-DISCONTINUITY\n");
         }
         if map != self.map {
             self.map = map;
-            push_map(out, map);
+            push_map(out, map)?;
         }
         push(out, "#EXT-X-PROGRAM-DATE-TIME:");
         self.dates.push(out, date);
         out.push(b'\n');
+        Ok(())
     }
 }
 
-fn push_map(out: &mut Vec<u8>, map: Option<&Uri>) {
-    let Some(map) = map else { return };
+fn push_map(out: &mut Vec<u8>, map: Option<UriPieces<'_>>) -> Result<(), RenderError> {
+    let Some(map) = map else { return Ok(()) };
     push(out, "#EXT-X-MAP:URI=\"");
-    push(out, map.as_str());
+    map.push(out)?;
     push(out, "\"\n");
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use headwater_media::Timescale;
 
+    use super::super::Uri;
     use super::*;
 
     fn names() -> SegmentNames {
@@ -390,9 +434,9 @@ mod tests {
         let mut playlist = MediaPlaylist::live(Version::Fmp4, NonZeroU32::new(2).unwrap(), 0, &names);
         playlist.independent_segments = false;
         let segments = [
-            Segment { map: Some(&one), ..segment(180_000, 0) },
-            Segment { map: Some(&same), ..segment(180_000, 2_000) },
-            Segment { map: Some(&two), discontinuity: true, ..segment(180_000, 4_000) },
+            Segment { map: Some((&one).into()), ..segment(180_000, 0) },
+            Segment { map: Some((&same).into()), ..segment(180_000, 2_000) },
+            Segment { map: Some((&two).into()), discontinuity: true, ..segment(180_000, 4_000) },
         ];
         assert_eq!(
             rendered(&playlist, &segments),
@@ -417,6 +461,24 @@ mod tests {
     }
 
     #[test]
+    fn lines_made_of_the_ones_before_are_those_written_anew() {
+        let names = SegmentNames::new("9/", "9.ts").unwrap();
+        let playlist = MediaPlaylist::live(Version::MpegTs, NonZeroU32::MIN, 8, &names);
+        // Numbers get another digit twice, durations change and are too long for the short form.
+        let ticks = [180_000, 180_000, 90_045, 899_999, 900_000, 1_125_000, 180_000];
+        let segments: Vec<_> = (0..100).map(|n| segment(ticks[n % ticks.len()], 2_000 * n as i64)).collect();
+        let text = rendered(&playlist, &segments);
+        let body = text.split_once("#EXT-X-DISCONTINUITY-SEQUENCE:0\n").unwrap().1;
+        let lines = (8..).zip(&segments).map(|(sequence, segment)| {
+            let micros = (segment.duration.ticks() * 1_000_000 + 45_000) / 90_000;
+            let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+            let date = segment.program_date_time;
+            format!("#EXT-X-PROGRAM-DATE-TIME:{date}\n#EXTINF:{seconds}.{rest:06},\n9/{sequence}9.ts\n")
+        });
+        assert_eq!(body, lines.collect::<String>());
+    }
+
+    #[test]
     fn an_empty_window_is_refused() {
         let names = names();
         let playlist = MediaPlaylist::live(Version::MpegTs, NonZeroU32::MIN, 1, &names);
@@ -434,6 +496,22 @@ mod tests {
             let expected = HEADER_BYTES + count * (SEGMENT_BYTES + names.len_max());
             let out = playlist.render(std::iter::repeat_n(longest, count)).unwrap();
             assert_eq!(out.capacity(), expected, "{count} segments took {} bytes", out.len());
+        }
+    }
+
+    #[test]
+    fn a_map_without_a_uri_is_refused() {
+        let names = names();
+        let playlist = MediaPlaylist::live(Version::Fmp4, NonZeroU32::MIN, 1, &names);
+        for (pieces, expected) in [
+            (["init-", "1", ".mp4"], None),
+            (["", "", ""], Some(TextError::Empty)),
+            (["", "#1", ".mp4"], Some(TextError::Character { offset: 0, character: '#' })),
+            (["init-", "1\n", ".mp4"], Some(TextError::Character { offset: 1, character: '\n' })),
+        ] {
+            let segment = Segment { map: Some(UriPieces::new(pieces)), ..segment(90_000, 0) };
+            let error = playlist.render([segment]).err();
+            assert_eq!(error, expected.map(RenderError::Map), "{pieces:?}");
         }
     }
 

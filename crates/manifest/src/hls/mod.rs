@@ -16,7 +16,7 @@ pub use date_range::{Attribute, AttributeName, DateRange, Splices};
 pub use low_latency::{Edge, Hint, LowLatency, PART_DURATION_SLACK, Part, RenditionReport, skippable};
 pub use media::{MediaPlaylist, Segment, SegmentNames, Version};
 pub use multivariant::{AudioRendition, MultivariantPlaylist, Variant, VideoRange};
-pub use text::{QuotedString, TEXT_BYTES_MAX, TextError, Uri};
+pub use text::{QuotedString, TEXT_BYTES_MAX, TextError, Uri, UriPieces};
 
 /// The content type of a playlist (8216bis 4); `application/x-mpegURL` is reported as an error by Apple's validator.
 pub const CONTENT_TYPE: &str = "application/vnd.apple.mpegurl";
@@ -30,4 +30,7 @@ pub enum RenderError {
     /// A multivariant playlist without a variant.
     #[error("a multivariant playlist without a variant names nothing to play")]
     NoVariants,
+    /// The URI of an initialization section, which is checked where it is written.
+    #[error("an initialization section's URI: {0}")]
+    Map(#[from] TextError),
 }

@@ -1,9 +1,13 @@
 //! The pieces a playlist's lines are made of: validated strings, and numbers in the one form they are written in.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
-use headwater_media::{MediaTime, Timescale, WallTime};
+use headwater_media::{MediaTime, Timescale};
+
+use crate::text::eight_digits;
+pub(super) use crate::text::{DateWriter, push, push_u64};
 
 /// Longest URI and longest quoted string, in bytes. Names here are under 200; 2,048 leaves room for a query with a token.
 pub const TEXT_BYTES_MAX: usize = 2_048;
@@ -61,6 +65,56 @@ impl fmt::Display for Uri {
     }
 }
 
+/// A URI in pieces, one behind the other, so that nobody has to put a name together for each rendering. It is checked as a [`Uri`] is,
+/// where it is written.
+#[derive(Debug, Clone, Copy, Eq)]
+pub struct UriPieces<'a>([&'a str; 3]);
+
+impl<'a> UriPieces<'a> {
+    /// Of pieces of which any may be empty, but not all.
+    pub const fn new(pieces: [&'a str; 3]) -> UriPieces<'a> {
+        UriPieces(pieces)
+    }
+
+    /// Bytes of them all.
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().map(|piece| piece.len()).sum()
+    }
+
+    /// Appends the text.
+    ///
+    /// # Errors
+    /// [`TextError`], naming the first character that can't be written, by its place in its piece.
+    pub(super) fn push(&self, out: &mut Vec<u8>) -> Result<(), TextError> {
+        let start = out.len();
+        for piece in self.0 {
+            uri_characters(piece)?;
+            push(out, piece);
+        }
+        match out.get(start) {
+            None => Err(TextError::Empty),
+            Some(b'#') => Err(TextError::Character { offset: 0, character: '#' }),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+impl<'a> From<&'a Uri> for UriPieces<'a> {
+    fn from(uri: &'a Uri) -> UriPieces<'a> {
+        UriPieces([uri.as_str(), "", ""])
+    }
+}
+
+/// Piece by piece: a text in other pieces is another one.
+impl PartialEq for UriPieces<'_> {
+    fn eq(&self, other: &UriPieces<'_>) -> bool {
+        // A window's segments share what names them: mostly it is one text in one place.
+        let same = |one: &str, other: &str| std::ptr::eq(one, other) || one == other;
+        let ([a, b, c], [d, e, f]) = (self.0, other.0);
+        same(b, e) && same(a, d) && same(c, f)
+    }
+}
+
 /// Whether every character may be part of a URI in a playlist; the empty string passes.
 pub(super) fn uri_characters(text: &str) -> Result<(), TextError> {
     if text.len() > TEXT_BYTES_MAX {
@@ -109,30 +163,6 @@ impl fmt::Display for QuotedString {
     }
 }
 
-/// Appends text.
-pub(super) fn push(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// Appends a decimal integer.
-pub(super) fn push_u64(out: &mut Vec<u8>, value: u64) {
-    push(out, itoa::Buffer::new().format(value));
-}
-
-/// The two decimal digits of `value`, which is below 100.
-fn two_digits(value: u32) -> [u8; 2] {
-    // Both are below 10 by the remainders.
-    [b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8]
-}
-
-/// The six decimal digits of `value`, which is below 1,000,000.
-fn six_digits(value: u32) -> [u8; 6] {
-    let [a, b] = two_digits(value / 10_000);
-    let [c, d] = two_digits(value / 100 % 100);
-    let [e, f] = two_digits(value % 100);
-    [a, b, c, d, e, f]
-}
-
 /// Appends seconds with six decimals, rounded to the nearest; a negative duration is written as 0.
 ///
 /// Six, because a timescale has at most 1,000,000 ticks per second: a duration strictly below TARGETDURATION + 0.5 s is
@@ -156,15 +186,63 @@ pub(super) fn micros_nearest(duration: MediaTime) -> u64 {
 
 /// Appends microseconds as seconds with six decimals.
 pub(super) fn push_micros(out: &mut Vec<u8>, micros: u64) {
-    let (seconds, rest) = (micros / 1_000_000, u32::try_from(micros % 1_000_000).unwrap_or(0));
-    let [a, b, c, d, e, f] = six_digits(rest);
-    match u8::try_from(seconds) {
-        // In one piece: so short are parts and most segments.
-        Ok(digit @ 0..=9) => out.extend_from_slice(&[b'0' + digit, b'.', a, b, c, d, e, f]),
-        _ => {
-            push_u64(out, seconds);
-            out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
+    if let Some(seconds) = short_seconds(micros) {
+        out.extend_from_slice(&seconds);
+    } else {
+        push_u64(out, micros / 1_000_000);
+        out.push(b'.');
+        let [_, _, decimals @ ..] = eight_digits(u32::try_from(micros % 1_000_000).unwrap_or(0));
+        out.extend_from_slice(&decimals);
+    }
+}
+
+/// Microseconds as seconds with six decimals, when they are below 10 s: so short are parts and most segments, and equally long as text.
+fn short_seconds(micros: u64) -> Option<[u8; 8]> {
+    let micros = u32::try_from(micros).ok().filter(|micros| *micros < 10_000_000)?;
+    let [_, digit, a, b, c, d, e, f] = eight_digits(micros);
+    Some([digit, b'.', a, b, c, d, e, f])
+}
+
+/// The text of the duration that came before, when that is below 10 s: most are alike, and a division is what a line costs most.
+#[derive(Default)]
+pub(super) struct KnownSeconds(Option<(MediaTime, [u8; 8])>);
+
+impl KnownSeconds {
+    /// [`short_seconds`] of `duration`, in microseconds as `micros` has them: the same at each call.
+    pub(super) fn text(&mut self, duration: MediaTime, micros: impl Fn(MediaTime) -> u64) -> Option<[u8; 8]> {
+        if self.0.is_none_or(|(known, _)| known != duration) {
+            self.0 = short_seconds(micros(duration)).map(|text| (duration, text));
         }
+        self.0.map(|(_, text)| text)
+    }
+}
+
+/// A piece of text with a decimal number in it, from which others are made that differ in the number's last digit: they are copies of it
+/// with another digit, which costs a fraction of writing them anew.
+pub(super) struct Pattern {
+    /// Where the piece is in the output.
+    text: Range<usize>,
+    /// Where the number's last digit is in the piece.
+    last_digit: usize,
+    /// The number with 0 for that digit.
+    tens: u64,
+}
+
+impl Pattern {
+    /// The piece that lies in the output from `start` on, with `number` at the range named.
+    pub(super) fn new(out: &[u8], start: usize, number: u64, place: &Range<usize>) -> Pattern {
+        let last_digit = place.end.saturating_sub(start + 1);
+        Pattern { text: start..out.len(), last_digit, tens: number - number % 10 }
+    }
+
+    /// Appends the piece with `number` in it and lends it; nothing when more than the last digit differs.
+    pub(super) fn push<'o>(&self, out: &'o mut Vec<u8>, number: u64) -> Option<&'o mut [u8]> {
+        let digit = number.checked_sub(self.tens).filter(|digit| *digit < 10)?;
+        let start = out.len();
+        out.extend_from_within(self.text.clone());
+        let piece = out.get_mut(start..)?;
+        *piece.get_mut(self.last_digit)? = b'0' + digit as u8;
+        Some(piece)
     }
 }
 
@@ -191,46 +269,8 @@ pub(super) fn push_frame_rate(out: &mut Vec<u8>, numerator: u32, denominator: u3
     let millis = (u64::from(numerator) * 1_000 + denominator / 2) / denominator;
     push_u64(out, millis / 1_000);
     out.push(b'.');
-    let [.., a, b, c] = six_digits(u32::try_from(millis % 1_000).unwrap_or(0));
+    let [.., a, b, c] = eight_digits(u32::try_from(millis % 1_000).unwrap_or(0));
     out.extend_from_slice(&[a, b, c]);
-}
-
-/// Writes instants as ISO 8601 in UTC with milliseconds, the text of [`WallTime`]'s `Display`.
-///
-/// A playlist's dates are seconds apart: the calendar is asked once a day, and the rest is a division or two.
-pub(super) struct DateWriter {
-    /// Start of the day in Unix milliseconds.
-    day_ms: i64,
-    /// `2026-01-31T`.
-    date: [u8; 11],
-}
-
-/// Milliseconds in a day.
-const DAY_MS: i64 = 86_400_000;
-
-impl DateWriter {
-    pub(super) fn new() -> DateWriter {
-        DateWriter { day_ms: i64::MIN, date: *b"0000-00-00T" }
-    }
-
-    pub(super) fn push(&mut self, out: &mut Vec<u8>, time: WallTime) {
-        let of_day = time.millis_of_day();
-        let day_ms = time.unix_millis() - of_day;
-        if day_ms != self.day_ms {
-            self.day_ms = day_ms;
-            let (year, month, day, ..) = time.civil();
-            let [_, _, y, yy, yyy, yyyy] = six_digits(u32::try_from(year).unwrap_or(0));
-            let ([m, mm], [d, dd]) = (two_digits(u32::from(month)), two_digits(u32::from(day)));
-            self.date = [y, yy, yyy, yyyy, b'-', m, mm, b'-', d, dd, b'T'];
-        }
-        let ms = u32::try_from(of_day.clamp(0, DAY_MS - 1)).unwrap_or(0);
-        let [h, hh] = two_digits(ms / 3_600_000);
-        let [m, mm] = two_digits(ms / 60_000 % 60);
-        let [s, ss] = two_digits(ms / 1_000 % 60);
-        let [_, _, _, f, ff, fff] = six_digits(ms % 1_000);
-        out.extend_from_slice(&self.date);
-        out.extend_from_slice(&[h, hh, b':', m, mm, b':', s, ss, b'.', f, ff, fff, b'Z']);
-    }
 }
 
 #[cfg(test)]
@@ -343,26 +383,6 @@ mod tests {
             let mut out = Vec::new();
             push_frame_rate(&mut out, numerator, denominator);
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{numerator}/{denominator}");
-        }
-    }
-
-    #[test]
-    fn date_times_are_those_of_wall_time() {
-        let mut dates = DateWriter::new();
-        for ms in [
-            0,
-            1_769_860_800_007,
-            1_769_860_802_009,
-            1_769_903_999_999,
-            1_769_904_000_000,
-            951_782_399_999,
-            1_709_164_800_001,
-            253_402_300_799_999,
-        ] {
-            let time = WallTime::from_unix_millis(ms);
-            let mut out = Vec::new();
-            dates.push(&mut out, time);
-            assert_eq!(String::from_utf8(out).unwrap(), time.to_string());
         }
     }
 }
