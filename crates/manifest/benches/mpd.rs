@@ -41,7 +41,7 @@ fn mpd<'a>([video, audio]: &'a [Vec<TimelineSegment>; 2]) -> Mpd<'a, Timeline<'a
         timescale: Timescale::new(hz).expect("a timescale"),
         presentation_time_offset: u64::from(hz) * 43_200,
         start_number: 1_769_860_800,
-        initialization: folder.0,
+        initialization: [folder.0, "init-", "3fa1", ".mp4"],
         media: folder.1,
         segments: Segments::Timeline(timeline.iter().copied()),
     };
@@ -77,7 +77,7 @@ fn mpd<'a>([video, audio]: &'a [Vec<TimelineSegment>; 2]) -> Mpd<'a, Timeline<'a
                     representation: representation("v", 5_200_000, "avc1.64001f", Media::Video(pictures)),
                     producer_reference: None,
                     event_schemes: &[],
-                    template: template(90_000, ("v/init-3fa1.mp4", "v/$Number$.m4s"), video),
+                    template: template(90_000, ("v/", "v/$Number$.m4s"), video),
                 },
                 AdaptationSet {
                     id: 1,
@@ -85,7 +85,7 @@ fn mpd<'a>([video, audio]: &'a [Vec<TimelineSegment>; 2]) -> Mpd<'a, Timeline<'a
                     representation: representation("a", 131_072, "mp4a.40.2", Media::Audio(sound)),
                     producer_reference: None,
                     event_schemes: &[],
-                    template: template(48_000, ("a/init-77b2.mp4", "a/$Number$.m4s"), audio),
+                    template: template(48_000, ("a/", "a/$Number$.m4s"), audio),
                 },
             ],
         }],

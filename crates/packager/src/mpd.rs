@@ -1,12 +1,13 @@
 //! A snapshot in the words of DASH.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_cmaf::InitSegment;
 use headwater_manifest::dash::{
     AdaptationSet, Audio, Latency, Media, Mpd, Period as MpdPeriod, ProducerReference, Regular,
-    Representation, SegmentTemplate, Segments, TimelineSegment, Video,
+    Representation, SegmentTemplate, Segments as Numbering, TimelineSegment, Video,
 };
 use headwater_media::{MediaTime, Timescale, TrackKind, WallTime};
 
@@ -45,48 +46,63 @@ const OVERRUN: Duration = Duration::from_millis(500);
 /// What one track contributes to one Period.
 struct Track<'a> {
     kind: TrackKind,
-    segments: Vec<&'a CmafSegment>,
-    initialization: String,
-    media: String,
+    segments: Segments<'a>,
+    init: &'a InitSegment,
 }
 
-type Timeline<'a> =
-    std::iter::Map<std::slice::Iter<'a, &'a CmafSegment>, fn(&&CmafSegment) -> TimelineSegment>;
+/// The segments that are listed of a Period.
+#[derive(Clone, Copy)]
+enum Segments<'a> {
+    /// Those of this process.
+    Kept(&'a [Arc<CmafSegment>]),
+    /// The one of an earlier process.
+    Over(&'a CmafSegment),
+}
+
+impl<'a> Segments<'a> {
+    fn iter(self) -> impl DoubleEndedIterator<Item = &'a CmafSegment> + Clone {
+        let (kept, over) = match self {
+            Segments::Kept(kept) => (kept, None),
+            Segments::Over(over) => (&[][..], Some(over)),
+        };
+        kept.iter().map(AsRef::as_ref).chain(over)
+    }
+
+    fn timeline(self) -> impl Iterator<Item = TimelineSegment> + Clone {
+        self.iter().map(|segment| TimelineSegment { t: ticks(segment.start), d: ticks(segment.duration) })
+    }
+}
 
 impl<'a> Track<'a> {
     fn new(cmaf: &'a Cmaf, kind: TrackKind, period: &Period) -> Option<Track<'a>> {
         if let Some(over) = over(cmaf, period) {
             let segment = over.segment(kind)?;
-            return Some(Track::with(kind, vec![segment], &segment.init));
+            return Some(Track { kind, segments: Segments::Over(segment), init: &segment.init });
         }
         let listed = &cmaf.rendition(kind)?.listed;
         // Sound ends a few frames later than its picture: what not every track has yet is not announced.
-        let is_there = |segment: &&std::sync::Arc<CmafSegment>| {
+        let is_there = |segment: &Arc<CmafSegment>| {
             segment.period == period.id && segment.sequence < cmaf.complete_below
         };
-        let segments: Vec<_> = listed.iter().filter(is_there).map(AsRef::as_ref).collect();
-        let init = &segments.first()?.init;
-        Some(Track::with(kind, segments, init))
+        // A Period's segments lie side by side.
+        let first = listed.iter().position(is_there)?;
+        let kept = listed.get(first..=listed.iter().rposition(is_there)?)?;
+        Some(Track { kind, segments: Segments::Kept(kept), init: &kept.first()?.init })
     }
 
     /// As [`Track::new`], also of a Period of which only the segment under construction is there.
     fn growing(cmaf: &'a Cmaf, kind: TrackKind, period: &Period) -> Option<Track<'a>> {
         let edge = || {
             let edge = cmaf.rendition(kind)?.edge.as_ref().filter(|edge| edge.period == period.id)?;
-            Some(Track::with(kind, Vec::new(), &edge.init))
+            Some(Track { kind, segments: Segments::Kept(&[]), init: &edge.init })
         };
         Track::new(cmaf, kind, period).or_else(edge)
     }
 
-    fn with(kind: TrackKind, segments: Vec<&'a CmafSegment>, init: &InitSegment) -> Track<'a> {
-        let initialization = format!("{kind}/{}", init_name(init).concat());
-        Track { kind, segments, initialization, media: format!("{kind}/$Number$.m4s") }
-    }
-
     /// Media time of its end in milliseconds.
     fn end_ms(&self) -> i64 {
-        let end = |segment: &&CmafSegment| segment.start.offset_by(segment.duration.ticks()).millis();
-        self.segments.last().map_or(0, end)
+        let end = |segment: &CmafSegment| segment.start.offset_by(segment.duration.ticks()).millis();
+        self.segments.iter().next_back().map_or(0, end)
     }
 
     /// Event messages come with the pictures, or with the sound where there are none.
@@ -94,19 +110,13 @@ impl<'a> Track<'a> {
         self.kind == TrackKind::Video || period.tracks.video.is_none()
     }
 
-    fn timeline(&self) -> Timeline<'_> {
-        self.segments
-            .iter()
-            .map(|segment| TimelineSegment { t: ticks(segment.start), d: ticks(segment.duration) })
-    }
-
     /// `regular`: segments number themselves by time.
     fn adaptation_set(
-        &'a self,
-        cmaf: &Cmaf,
+        &self,
+        cmaf: &'a Cmaf,
         period: &'a Period,
         regular: Option<Regular>,
-    ) -> Option<AdaptationSet<'a, Timeline<'a>>> {
+    ) -> Option<AdaptationSet<'a, impl Iterator<Item = TimelineSegment> + Clone + use<'a>>> {
         let (id, name, codecs, bandwidth, media) = match self.kind {
             TrackKind::Video => {
                 let video = period.tracks.video.as_deref()?;
@@ -129,6 +139,12 @@ impl<'a> Track<'a> {
                 (2, "audio", &audio.codec_string, cmaf.audio_bandwidth, media)
             }
         };
+        let [init, hash, suffix] = init_name(self.init);
+        let (folder, media_template) = match self.kind {
+            TrackKind::Video => ("video/", "video/$Number$.m4s"),
+            TrackKind::Audio => ("audio/", "audio/$Number$.m4s"),
+        };
+        let initialization = [folder, init, hash, suffix];
         let peak = bandwidth.map_or(1, |Bandwidth { peak, .. }| peak);
         Some(AdaptationSet {
             id,
@@ -151,19 +167,19 @@ impl<'a> Track<'a> {
                     timescale: Timescale::MPEG,
                     presentation_time_offset: ticks(origin(period)),
                     start_number: period.id,
-                    initialization: &self.initialization,
-                    media: &self.media,
-                    segments: Segments::Regular(regular),
+                    initialization,
+                    media: media_template,
+                    segments: Numbering::Regular(regular),
                 },
                 None => {
-                    let first = self.segments.first()?;
+                    let first = self.segments.iter().next()?;
                     SegmentTemplate {
                         timescale: first.start.scale(),
                         presentation_time_offset: ticks(origin(period).rescale(first.start.scale())),
                         start_number: first.sequence,
-                        initialization: &self.initialization,
-                        media: &self.media,
-                        segments: Segments::Timeline(self.timeline()),
+                        initialization,
+                        media: media_template,
+                        segments: Numbering::Timeline(self.segments.timeline()),
                     }
                 }
             },
@@ -174,7 +190,8 @@ impl<'a> Track<'a> {
 /// One Period of the MPD under construction.
 struct Stretch<'a> {
     period: &'a Period,
-    tracks: Vec<Track<'a>>,
+    /// Video, and audio.
+    tracks: [Option<Track<'a>>; 2],
     start: Duration,
     media: Duration,
 }
@@ -214,7 +231,7 @@ pub(crate) fn render(cmaf: &Cmaf, is_ended: bool, utc_timing: Option<&str>) -> O
         ended: end.filter(|_| is_ended),
         utc_timing,
         latency: None,
-        periods: periods(cmaf, &stretches, is_ended, |_| None)?,
+        periods: periods_of(cmaf, &stretches, is_ended, |_| None)?,
     };
     mpd.render().ok()
 }
@@ -230,17 +247,17 @@ pub(crate) fn render_low_latency(cmaf: &Cmaf, utc_timing: Option<&str>) -> Optio
         }),
         Cadence::Unknown | Cadence::Irregular => None,
     };
-    let mut listed: Vec<&Period> = cmaf.over.iter().map(|over| &over.period).chain(&cmaf.periods).collect();
-    let irregular = listed.iter().rposition(|period| regular(period).is_none());
-    listed.drain(..irregular.map_or(0, |index| index + 1));
-    let stretches = stretches(cmaf, listed.iter().copied(), Track::growing);
+    let periods = || cmaf.over.iter().map(|over| &over.period).chain(&cmaf.periods);
+    let irregular = periods().zip(1..).filter(|(period, _)| regular(period).is_none()).last();
+    let listed = || periods().skip(irregular.map_or(0, |(_, behind)| behind));
+    let stretches = stretches(cmaf, listed(), Track::growing);
     // The newest Period is what it is all about.
     let newest = cmaf.periods.last()?;
     stretches.last().filter(|last| last.period.id == newest.id)?;
     let target = target_duration(cmaf)?;
     let latency = part_target * PARTS_BEHIND;
     // No longer than it has to be: shaka stays behind by what it is beyond availabilityTimeOffset.
-    let regular_ticks = listed.iter().copied().filter_map(regular).map(|regular| regular.duration).max()?;
+    let regular_ticks = listed().filter_map(regular).map(|regular| regular.duration).max()?;
     let longest = longest(&stretches).max(Duration::from_millis(regular_ticks.div_ceil(90)));
     let mpd = Mpd {
         availability_start_time: AVAILABILITY_START,
@@ -261,7 +278,7 @@ pub(crate) fn render_low_latency(cmaf: &Cmaf, utc_timing: Option<&str>) -> Optio
         }),
         // Open also while the publisher is away: dash.js 5.2.1 takes a last Period with a duration for the end of everything, and
         // Chromium does not play on behind one.
-        periods: periods(cmaf, &stretches, false, regular)?,
+        periods: periods_of(cmaf, &stretches, false, regular)?,
     };
     mpd.render().ok()
 }
@@ -273,7 +290,8 @@ fn target_duration(cmaf: &Cmaf) -> Option<Duration> {
 
 /// The longest segment that is listed, in whole milliseconds, rounded up.
 fn longest(stretches: &[Stretch<'_>]) -> Duration {
-    let segments = stretches.iter().flat_map(|stretch| &stretch.tracks).flat_map(|track| &track.segments);
+    let tracks = stretches.iter().flat_map(|stretch| stretch.tracks.iter().flatten());
+    let segments = tracks.flat_map(|track| track.segments.iter());
     let longest = segments.map(|segment| span(segment.duration)).max().unwrap_or_default();
     Duration::from_millis(u64::try_from(longest.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
 }
@@ -291,7 +309,7 @@ fn stretches<'a>(
     let incomplete = stretches.iter().rposition(|stretch| {
         let tracks = &stretch.period.tracks;
         let count = usize::from(tracks.video.is_some()) + usize::from(tracks.audio.is_some());
-        stretch.tracks.len() < count
+        stretch.tracks.iter().flatten().count() < count
     });
     stretches.drain(..incomplete.map_or(0, |index| index + 1));
     let future = stretches.windows(2).rposition(|pair| match pair {
@@ -302,17 +320,20 @@ fn stretches<'a>(
     stretches
 }
 
-fn periods<'a>(
+fn periods_of<'a>(
     cmaf: &'a Cmaf,
-    stretches: &'a [Stretch<'a>],
+    stretches: &[Stretch<'a>],
     is_ended: bool,
     regular: impl Fn(&Period) -> Option<Regular>,
-) -> Option<Vec<MpdPeriod<'a, Timeline<'a>>>> {
+) -> Option<Vec<MpdPeriod<'a, impl Iterator<Item = TimelineSegment> + Clone>>> {
     let starts = stretches.iter().skip(1).map(|next| Some(next.start)).chain(std::iter::once(None));
     let mut periods = Vec::with_capacity(stretches.len());
     for (stretch, next) in stretches.iter().zip(starts) {
-        let set = |track: &'a Track<'a>| track.adaptation_set(cmaf, stretch.period, regular(stretch.period));
-        let adaptation_sets: Option<Vec<_>> = stretch.tracks.iter().map(set).collect();
+        let set = |track: &Track<'a>| track.adaptation_set(cmaf, stretch.period, regular(stretch.period));
+        let mut adaptation_sets = Vec::with_capacity(stretch.tracks.len());
+        for track in stretch.tracks.iter().flatten() {
+            adaptation_sets.push(set(track)?);
+        }
         // A Period ends where its media does, or where the next one begins if the wall clock fell behind the media.
         let duration = next.map(|next| stretch.media.min(next.saturating_sub(stretch.start)));
         periods.push(MpdPeriod {
@@ -323,7 +344,7 @@ fn periods<'a>(
                 .period
                 .continues
                 .filter(|id| cmaf.periods.iter().any(|period| period.id == *id)),
-            adaptation_sets: adaptation_sets?,
+            adaptation_sets,
         });
     }
     Some(periods)
@@ -334,11 +355,8 @@ fn stretch<'a>(
     period: &'a Period,
     track: impl Fn(&'a Cmaf, TrackKind, &Period) -> Option<Track<'a>>,
 ) -> Option<Stretch<'a>> {
-    let tracks: Vec<Track<'a>> = [TrackKind::Video, TrackKind::Audio]
-        .into_iter()
-        .filter_map(|kind| track(cmaf, kind, period))
-        .collect();
-    let end_ms = tracks.iter().map(Track::end_ms).max()?;
+    let tracks = [TrackKind::Video, TrackKind::Audio].map(|kind| track(cmaf, kind, period));
+    let end_ms = tracks.iter().flatten().map(Track::end_ms).max()?;
     let start_ms = period.start.offset_by(-LEAD_MS).unix_millis();
     let start_ms = start_ms.saturating_sub(AVAILABILITY_START.unix_millis());
     let span = |ms: i64| Duration::from_millis(ms.max(0).unsigned_abs());

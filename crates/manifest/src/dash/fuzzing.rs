@@ -301,7 +301,7 @@ impl Stream {
                 timescale: self.video_scale,
                 presentation_time_offset: origin.video.t,
                 start_number: 0,
-                initialization: &self.initialization,
+                initialization: [&self.initialization, "", "", ""],
                 media: self.media.first().map_or("", |media| media),
                 segments: Segments::Timeline(timeline.into_iter()),
             },
@@ -331,7 +331,7 @@ impl Stream {
                 timescale: self.audio_scale,
                 presentation_time_offset: origin.audio.t,
                 start_number: 0,
-                initialization: &self.initialization,
+                initialization: [&self.initialization, "", "", ""],
                 media: self.media.last().map_or("", |media| media),
                 segments: Segments::Timeline(timeline.into_iter()),
             },
@@ -402,7 +402,10 @@ fn assert_read(mpd: &Mpd<'_, Timeline>, read: &MpdText) {
             let template = read.template.as_ref().expect("a set has a template");
             assert_eq!(template.timescale, u64::from(set.template.timescale.hz()));
             assert_eq!(template.presentation_time_offset, set.template.presentation_time_offset);
-            assert_eq!(template.initialization.as_deref(), Some(set.template.initialization));
+            assert_eq!(
+                template.initialization.as_deref(),
+                Some(set.template.initialization.concat().as_str())
+            );
             assert_eq!(template.media.as_deref(), Some(set.template.media));
             let expected: Vec<_> = (set.template.start_number..)
                 .zip(set.template.timeline().expect("it has one").clone())
@@ -477,7 +480,7 @@ mod tests {
         assert_eq!(template.timescale, Some(set.template.timescale.hz().into()));
         assert_eq!(template.presentationTimeOffset, Some(set.template.presentation_time_offset));
         assert_eq!(template.startNumber, Some(set.template.start_number));
-        assert_eq!(template.initialization.as_deref(), Some(set.template.initialization));
+        assert_eq!(template.initialization.as_deref(), Some(set.template.initialization.concat().as_str()));
         assert_eq!(template.media.as_deref(), Some(set.template.media));
         let mut segments = Vec::new();
         let mut t = 0;

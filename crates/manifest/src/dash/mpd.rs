@@ -164,8 +164,8 @@ pub struct SegmentTemplate<'a, T> {
     /// [`Segments::Regular`], the number of the Period's first segment.
     /// At most 2^32 - 1 (the schema's `xs:unsignedInt`): Unix seconds fit until 2106.
     pub start_number: u64,
-    /// @initialization: a URL template, relative to the MPD.
-    pub initialization: &'a str,
+    /// @initialization: a URL template, relative to the MPD, in pieces, one behind the other; not all are empty.
+    pub initialization: [&'a str; 4],
     /// @media: a URL template with `$Number$`, relative to the MPD. A `$` that is none of a template's is written `$$`.
     pub media: &'a str,
     /// Which segments there are.
@@ -416,7 +416,7 @@ where
     fn len_max(&self) -> usize {
         let SegmentTemplate { initialization, media, segments, .. } = &self.template;
         let strings = [self.lang.unwrap_or_default(), self.representation.id, self.representation.codecs];
-        let strings = strings.iter().chain([initialization, media]).chain(self.event_schemes);
+        let strings = strings.iter().chain(initialization).chain([media]).chain(self.event_schemes);
         let strings: usize = strings.map(|text| text.len()).sum();
         let segments = match segments {
             Segments::Timeline(timeline) => timeline.clone().into_iter().size_hint().0,
@@ -551,14 +551,16 @@ where
         push(out, "\" startNumber=\"");
         push_u64(out, self.start_number);
         for (name, attribute, template) in [
-            ("\" initialization=\"", "SegmentTemplate@initialization", self.initialization),
-            ("\" media=\"", "SegmentTemplate@media", self.media),
+            ("\" initialization=\"", "SegmentTemplate@initialization", self.initialization.as_slice()),
+            ("\" media=\"", "SegmentTemplate@media", &[self.media]),
         ] {
-            if template.is_empty() {
+            if template.iter().all(|piece| piece.is_empty()) {
                 return Err(RenderError::Form(attribute));
             }
             push(out, name);
-            push_escaped(out, attribute, template)?;
+            for piece in template {
+                push_escaped(out, attribute, piece)?;
+            }
         }
         let timeline = match &self.segments {
             Segments::Timeline(timeline) => timeline,
@@ -723,7 +725,7 @@ mod tests {
                 timescale: Timescale::MPEG,
                 presentation_time_offset: 900_000,
                 start_number: 41,
-                initialization: "v0/init-3fa1.mp4",
+                initialization: ["v0/init-3fa1.mp4", "", "", ""],
                 media: "v0/$Number$.m4s",
                 segments: Segments::Timeline(timeline(segments)),
             },
@@ -746,7 +748,7 @@ mod tests {
                 timescale: Timescale::new(48_000).unwrap(),
                 presentation_time_offset: 480_000,
                 start_number: 41,
-                initialization: "a0/init-77b2.mp4",
+                initialization: ["a0/", "init-", "77b2", ".mp4"],
                 media: "a0/$Number$.m4s",
                 segments: Segments::Timeline(timeline(segments)),
             },
@@ -987,7 +989,7 @@ mod tests {
             ),
             (
                 "no name",
-                |mpd| mpd.periods[0].adaptation_sets[0].template.initialization = "",
+                |mpd| mpd.periods[0].adaptation_sets[0].template.initialization = [""; 4],
                 RenderError::Form("SegmentTemplate@initialization"),
             ),
             (

@@ -1,11 +1,12 @@
 //! The pieces an MPD's attributes are made of: escaped strings, and numbers in the one form they are written in.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use headwater_media::WallTime;
 
 use super::RenderError;
+use crate::text::DateWriter;
+pub(super) use crate::text::{push, push_u64};
 
 /// Bytes of the longest escape of one byte of text, `&quot;`.
 pub(super) const ESCAPE_BYTES_MAX: usize = 6;
@@ -15,16 +16,6 @@ pub(super) const DURATION_BYTES_MAX: usize = 27;
 pub(super) const DATE_BYTES: usize = 24;
 /// Decimal digits of the largest `u64`.
 pub(super) const DECIMAL_BYTES_MAX: usize = 20;
-
-/// Appends text that needs no escape.
-pub(super) fn push(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// Appends a decimal integer.
-pub(super) fn push_u64(out: &mut Vec<u8>, value: u64) {
-    push(out, itoa::Buffer::new().format(value));
-}
 
 /// Whether XML 1.0 can hold the character at all (XML 1.0 5th edition, production 2 `Char`).
 pub(super) fn is_xml_character(c: char) -> bool {
@@ -40,6 +31,13 @@ pub(super) fn push_escaped(
     attribute: &'static str,
     text: &str,
 ) -> Result<(), RenderError> {
+    // Nearly all texts are such.
+    let is_plain =
+        |byte: u8| (b' '..=b'~').contains(&byte) && !matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\'');
+    if text.bytes().all(is_plain) {
+        push(out, text);
+        return Ok(());
+    }
     let mut plain_from = 0;
     for (offset, character) in text.char_indices() {
         let escape = match character {
@@ -65,8 +63,7 @@ pub(super) fn push_escaped(
 
 /// Appends an `xs:dateTime` in UTC with milliseconds.
 pub(super) fn push_date(out: &mut Vec<u8>, time: WallTime) {
-    // A `Vec` takes any bytes: its `Write` has no error to return.
-    let _ = write!(out, "{time}");
+    DateWriter::new().push(out, time);
 }
 
 /// Appends an `xs:duration` in seconds, as few decimals as whole milliseconds need; what is finer is cut off.
