@@ -67,10 +67,22 @@ impl DateWriter {
                 [month, day, hour, minute].map(|of| two_digits(u32::from(of)));
             self.minute = [y, yy, yyy, yyyy, b'-', m, mm, b'-', d, dd, b'T', h, hh, b':', n, nn, b':'];
         }
-        let [.., s, ss, f, ff, fff] = eight_digits(u32::try_from(of_minute).unwrap_or(0));
+        let [s, ss, dot, f, ff, fff] = second(of_minute);
         out.extend_from_slice(&self.minute);
-        out.extend_from_slice(&[s, ss, b'.', f, ff, fff, b'Z']);
+        out.extend_from_slice(&[s, ss, dot, f, ff, fff, b'Z']);
     }
+
+    /// Second and milliseconds of an instant in the minute of the one that was written last, `07.250`.
+    pub(crate) fn second(&self, time: WallTime) -> Option<[u8; 6]> {
+        let of_minute = time.unix_millis().wrapping_sub(self.minute_ms);
+        (0..MINUTE_MS).contains(&of_minute).then(|| second(of_minute))
+    }
+}
+
+/// Of milliseconds of a minute.
+fn second(of_minute: i64) -> [u8; 6] {
+    let [.., s, ss, f, ff, fff] = eight_digits(u32::try_from(of_minute).unwrap_or(0));
+    [s, ss, b'.', f, ff, fff]
 }
 
 #[cfg(test)]

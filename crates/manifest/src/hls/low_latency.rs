@@ -9,7 +9,7 @@ use super::RenderError;
 use super::media::SegmentNames;
 use super::text::{
     KnownSeconds, Pattern, Uri, UriPieces, micros_beyond, micros_nearest, micros_up, push, push_micros,
-    push_u64,
+    push_u64, replace,
 };
 
 /// An EXT-X-PART: a run of whole samples of a segment. Its name follows from its place.
@@ -177,9 +177,8 @@ where
         if let (Some(seconds), Some((of, pattern))) = (seconds, &pattern)
             && *of == independent
             && let Some(line) = pattern.push(out, index)
-            && let Some(place) = line.get_mut(PART_DURATION.len()..PART_DURATION.len() + seconds.len())
         {
-            place.copy_from_slice(&seconds);
+            replace(line, PART_DURATION.len(), &seconds);
             continue;
         }
         let start = out.len();

@@ -10,7 +10,7 @@ use super::RenderError;
 use super::low_latency::{LowLatency, Part, push_parts};
 use super::text::{
     DateWriter, KnownSeconds, Pattern, TextError, UriPieces, micros_nearest, push, push_seconds, push_u64,
-    uri_characters,
+    replace, uri_characters,
 };
 
 /// EXT-X-VERSION by what needs it: the lowest that the content asks for (8216bis 8), constant for a stream.
@@ -118,6 +118,13 @@ pub struct Segment<'a, P = Part> {
     pub parts: &'a [P],
 }
 
+impl<P> Segment<'_, P> {
+    /// Nothing is written of it but its date, its duration and its name.
+    fn is_plain(&self) -> bool {
+        !self.discontinuity && !self.gap && self.parts.is_empty()
+    }
+}
+
 impl Segment<'_> {
     /// A segment of MPEG-TS that continues the one before it.
     pub const fn new(duration: MediaTime, program_date_time: WallTime) -> Self {
@@ -151,6 +158,13 @@ pub struct MediaPlaylist<'a, P = Part> {
     /// EXT-X-DATERANGE: lines of [`DateRange::line`](super::DateRange::line), in front of all segments. A delta update has them all.
     pub date_ranges: &'a [Arc<[u8]>],
 }
+
+const DATE: &str = "#EXT-X-PROGRAM-DATE-TIME:";
+const EXTINF: &str = "#EXTINF:";
+/// Where the seconds of its date are in a segment that begins with it.
+const SECOND_AT: usize = DATE.len() + "2026-01-31T12:00:".len();
+/// And where its duration is.
+const DURATION_AT: usize = SECOND_AT + "00.000Z\n".len() + EXTINF.len();
 
 /// Decimal digits of the largest `u64`.
 const DECIMAL_BYTES_MAX: usize = 20;
@@ -229,7 +243,8 @@ where
         let mut to_skip = self.skipped();
         self.push_header(to_skip, out);
         let mut lead = Lead::new();
-        let mut tail = Tail::default();
+        let mut known = KnownSeconds::default();
+        let mut pattern: Option<Pattern> = None;
         let mut sequence = self.media_sequence;
         let mut any = false;
         for segment in segments {
@@ -238,10 +253,24 @@ where
                 // The client keeps the EXT-X-MAP of what it holds.
                 lead.map = segment.map;
             } else {
-                lead.push(out, segment.discontinuity, segment.map, segment.program_date_time)?;
-                self.push_segment(out, sequence, &segment);
-                tail.push(out, self.names, sequence, segment.duration);
                 any = true;
+                let seconds = known.text(segment.duration, micros_nearest);
+                let is_plain = lead.map == segment.map && segment.is_plain();
+                // Most segments are those before them but for the second, the duration and the number's last digit.
+                if is_plain
+                    && let (Some(seconds), Some(pattern)) = (seconds, &pattern)
+                    && let Some(second) = lead.dates.second(segment.program_date_time)
+                    && let Some(text) = pattern.push(out, sequence)
+                {
+                    replace(text, SECOND_AT, &second);
+                    replace(text, DURATION_AT, &seconds);
+                } else {
+                    let start = out.len();
+                    lead.push(out, segment.discontinuity, segment.map, segment.program_date_time)?;
+                    let number = self.push_segment(out, sequence, &segment);
+                    let is_pattern = is_plain && seconds.is_some();
+                    pattern = is_pattern.then(|| Pattern::new(out, start, sequence, &number));
+                }
             }
             sequence = sequence.saturating_add(1);
         }
@@ -292,39 +321,20 @@ where
         }
     }
 
-    /// What follows a segment's first tags, in the order of a segment's tags used here, up to EXTINF.
-    fn push_segment(&self, out: &mut Vec<u8>, sequence: u64, segment: &Segment<'_, P>) {
+    /// What follows a segment's first tags, in the order of a segment's tags used here; says where its number is.
+    fn push_segment(&self, out: &mut Vec<u8>, sequence: u64, segment: &Segment<'_, P>) -> Range<usize> {
         if segment.gap {
             push(out, "#EXT-X-GAP\n");
         }
         if self.low_latency.is_some() {
             push_parts(out, self.names, sequence, segment.parts, segment.gap);
         }
-    }
-}
-
-/// Writes EXTINF and the name of a segment, and knows what was written before.
-#[derive(Default)]
-struct Tail {
-    known: KnownSeconds,
-    name: Option<Pattern>,
-}
-
-impl Tail {
-    fn push(&mut self, out: &mut Vec<u8>, names: &SegmentNames, sequence: u64, duration: MediaTime) {
-        push(out, "#EXTINF:");
-        match self.known.text(duration, micros_nearest) {
-            Some(seconds) => out.extend_from_slice(&seconds),
-            None => push_seconds(out, duration),
-        }
+        push(out, EXTINF);
+        push_seconds(out, segment.duration);
         push(out, ",\n");
-        if self.name.as_ref().is_some_and(|name| name.push(out, sequence).is_some()) {
-            return;
-        }
-        let start = out.len();
-        let number = names.push(out, sequence);
+        let number = self.names.push(out, sequence);
         out.push(b'\n');
-        self.name = Some(Pattern::new(out, start, sequence, &number));
+        number
     }
 }
 
@@ -353,7 +363,7 @@ impl<'a> Lead<'a> {
             self.map = map;
             push_map(out, map)?;
         }
-        push(out, "#EXT-X-PROGRAM-DATE-TIME:");
+        push(out, DATE);
         self.dates.push(out, date);
         out.push(b'\n');
         Ok(())

@@ -246,6 +246,13 @@ impl Pattern {
     }
 }
 
+/// Writes `bytes` over what is at `at`; so much is there.
+pub(super) fn replace(text: &mut [u8], at: usize, bytes: &[u8]) {
+    if let Some(place) = text.get_mut(at..at + bytes.len()) {
+        place.copy_from_slice(bytes);
+    }
+}
+
 /// The first whole microsecond beyond `duration`; 1 for a negative one.
 pub(super) fn micros_beyond(duration: MediaTime) -> u64 {
     let hz = u64::from(duration.scale().hz());
