@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::clip::Clip;
 use crate::hold::{self, Parts, Publication};
 use crate::rtmp::Writer;
-use crate::{Error, fetch, publish, sink, watch};
+use crate::{Error, fetch, listed, publish, sink, watch};
 
 /// Load for a live origin, or for a cache in front of one.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ enum Command {
     /// blocking reloads is Low-Latency HLS, any other playlist HLS. Of a multivariant playlist the first variant is watched, and
     /// its audio where that is apart.
     Watch(Watch),
+    /// How long after the write of a keyframe a playlist lists the segment that it closed.
+    Listed(Listed),
     /// One URL over and over: what a request costs the server.
     Fetch(Fetch),
     /// A server that takes publications and throws them away: the floor that no server can go below.
@@ -145,6 +147,24 @@ struct Watch {
 }
 
 #[derive(Debug, Args)]
+struct Listed {
+    /// A media playlist in segments, or a multivariant playlist whose first variant is one: http://HOST:PORT/APP/STREAM/index.m3u8.
+    url: String,
+    /// Where the load publishes the stream: rtmp://HOST:PORT/APP/STREAM.
+    #[arg(long, value_name = "URL")]
+    publish: String,
+    /// What to publish: an FLV file with H.264 and AAC, repeated for ever.
+    #[arg(long, value_name = "FILE")]
+    media: PathBuf,
+    /// Seconds for which keyframes count.
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
+    seconds: f64,
+    /// Seconds between the first playlist and what counts.
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
+    settle: f64,
+}
+
+#[derive(Debug, Args)]
 struct Fetch {
     /// http://HOST:PORT/PATH
     url: String,
@@ -185,6 +205,9 @@ impl Cli {
                 print(&crate::block_on(publish::run(&options.checked()?, clip))??, self.json)
             }
             Command::Watch(options) => print(&crate::block_on(watch::run(&options.checked()?))??, self.json),
+            Command::Listed(options) => {
+                print(&crate::block_on(listed::run(&options.checked()?))??, self.json)
+            }
             Command::Fetch(options) => print(&crate::block_on(fetch::run(&options.checked()?))??, self.json),
             Command::Sink(options) => crate::block_on_one(async {
                 let listener = sink::listen(options.listen).await?;
@@ -269,6 +292,18 @@ impl Watch {
             pid: self.pid,
             publish: self.publish.zip(clip),
             progress: true,
+        })
+    }
+}
+
+impl Listed {
+    fn checked(self) -> Result<listed::Options, Error> {
+        Ok(listed::Options {
+            url: self.url,
+            publish: self.publish,
+            clip: Arc::new(Clip::open(&self.media)?),
+            settle: seconds("--settle", self.settle)?,
+            duration: seconds("--seconds", self.seconds)?,
         })
     }
 }

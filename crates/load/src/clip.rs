@@ -85,6 +85,12 @@ pub fn is_picture(tag: &Tag) -> bool {
         }
 }
 
+/// Whether a tag is a picture that can be decoded alone.
+pub fn is_keyframe(tag: &Tag) -> bool {
+    // The frame type is in the same bits whether the tag is enhanced or not (FLV E.4.3.1).
+    is_picture(tag) && tag.body.first().is_some_and(|first| first >> 4 & 7 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +106,9 @@ mod tests {
                 (clip.length_ms, clip.frames, clip.frame_duration().map(|duration| duration.as_micros()));
             assert_eq!(found, (length_ms, frames, Some(frame_us)), "{name}");
             assert_eq!(clip.tags.first().unwrap().timestamp_ms, 0);
+            let keyframes: Vec<u32> =
+                clip.tags.iter().filter(|tag| is_keyframe(tag)).map(|tag| tag.timestamp_ms).collect();
+            assert_eq!(keyframes.get(..3), Some(&[0, 2_000, 4_000][..]), "{name}");
         }
     }
 

@@ -19,8 +19,9 @@
 //! ```
 //!
 //! `watch` has viewers that behave as players: each has a buffer in which time passes, so the report tells how often a picture stood
-//! still and how far it was behind. `fetch` asks for one URL over and over. `sink` is a server that only receives: what it costs per
-//! stream, with the same publishers, is the kernel's part of any server's cost.
+//! still and how far it was behind. `listed` tells how long after the write of a keyframe a playlist lists the segment that it closed.
+//! `fetch` asks for one URL over and over. `sink` is a server that only receives: what it costs per stream, with the same publishers, is
+//! the kernel's part of any server's cost.
 //!
 //! ```text
 //! headwater-load watch http://127.0.0.1:8080/live/cam{n}/{index,llhls}.m3u8 http://127.0.0.1:8080/live/cam{n}.flv \
@@ -56,6 +57,7 @@ pub mod clip;
 mod error;
 pub mod fetch;
 pub mod hold;
+pub mod listed;
 pub mod playlist;
 mod progress;
 pub mod publish;
@@ -79,7 +81,7 @@ pub fn block_on<T>(load: impl Future<Output = T>) -> Result<T, Error> {
 }
 
 /// As [`block_on`], on the thread that calls.
-fn block_on_one(load: impl Future<Output = Result<(), Error>>) -> Result<Result<(), Error>, Error> {
+fn block_on_one<T>(load: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::System { what: "a runtime".to_owned(), error })?;
     Ok(runtime.block_on(load))

@@ -163,6 +163,18 @@ impl Pictures {
         nearest.map(|(_, at)| *at)
     }
 
+    /// When the picture was sent that has this stamp, if it was.
+    pub fn sent_with(&self, at_ms: u64) -> Option<Instant> {
+        let sent = self.lock();
+        let index = sent.binary_search_by_key(&at_ms, |(stamp, _)| *stamp).ok()?;
+        sent.get(index).map(|(_, at)| *at)
+    }
+
+    /// When the stream began, as its first picture tells: each is due its stamp later.
+    pub fn began(&self) -> Option<Instant> {
+        self.lock().first().and_then(|(stamp, at)| at.checked_sub(Duration::from_millis(*stamp)))
+    }
+
     fn note(&self, at_ms: u64) {
         self.lock().push((at_ms, Instant::now()));
     }
@@ -285,6 +297,10 @@ mod tests {
             assert_eq!(pictures.sent_at(stamp), Some(at(expected)), "{stamp}");
         }
         assert_eq!(Pictures::default().sent_at(0), None);
+        assert_eq!((pictures.sent_with(67), pictures.sent_with(36)), (Some(at(69)), None));
+        assert_eq!(pictures.began(), Some(began));
+        let later = Pictures(Mutex::new(vec![(20, at(21))]));
+        assert_eq!((later.began(), Pictures::default().began()), (Some(at(1)), None));
     }
 
     #[test]

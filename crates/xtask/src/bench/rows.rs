@@ -32,11 +32,7 @@ pub(super) const ROWS: &[Row] = &[
         measure: egress,
     },
     Row { name: "held", is_for: |server| server == Server::Headwater, measure: held },
-    Row {
-        name: "latency",
-        is_for: |server| matches!(server, Server::Headwater | Server::Nms | Server::Xiu),
-        measure: latency,
-    },
+    Row { name: "latency", is_for: |server| server != Server::Floor, measure: latency },
 ];
 
 /// Until there is something to ask for, where one waits for that.
@@ -71,6 +67,9 @@ const MOST_STEPS: u32 = 3;
 
 /// Seconds that each step counts.
 const MOST_SECONDS: u32 = 6;
+
+/// A segment is listed every 2 s, and a tail is to be seen.
+const LISTED_SECONDS: &str = "120";
 
 const MIB: f64 = 1_048_576.0;
 
@@ -307,7 +306,8 @@ fn latency(server: Server, options: &Options, clip: &str, table: &mut Table) -> 
             ("Low-Latency HLS", "cam/llhls.m3u8"),
             ("DASH", "cam/manifest.mpd"),
         ],
-        _ => &[("HTTP-FLV", "cam.flv")],
+        Server::Nms | Server::Xiu => &[("HTTP-FLV", "cam.flv")],
+        Server::Floor | Server::HeadwaterTs | Server::NginxRtmp => &[],
     };
     let seconds = options.seconds.to_string();
     for (output, path) in outputs {
@@ -338,6 +338,20 @@ fn latency(server: Server, options: &Options, clip: &str, table: &mut Table) -> 
         let report = load::run(&running, &hold)?;
         let listed = report.number("after_write.p50_ms")?;
         table.add("part listed after its closing picture's write, p50", "ms", server.name(), listed);
+    }
+    segment_listed(server, clip, table)
+}
+
+/// How late a playlist in MPEG-TS lists a segment.
+fn segment_listed(server: Server, clip: &str, table: &mut Table) -> Result<(), Failure> {
+    let running = server.start(Purpose::RealTime)?;
+    let Some(url) = running.ts_playlist("cam") else { return Ok(()) };
+    let publish = format!("{}cam", running.rtmp());
+    let listed = ["listed", &url, "--publish", &publish, "--media", clip, "--seconds", LISTED_SECONDS];
+    let report = load::run(&running, &listed)?;
+    for (row, path) in [("p50", "listed.p50_ms"), ("p99", "listed.p99_ms")] {
+        let row = format!("segment listed after its closing keyframe's write, {row}");
+        table.add(row, "ms", server.name(), report.number(path)?);
     }
     Ok(())
 }

@@ -135,7 +135,9 @@ impl Server {
                  application live {{ live on; hls on; hls_path {files}; hls_fragment 2s; hls_playlist_length 20s; }} }} }}\n\
                  http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; open_file_cache max=1000;\n\
                  types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; }}\n\
-                 server {{ listen 127.0.0.1:{http}; root {files}; }} }}\n",
+                 server {{ listen 127.0.0.1:{http}; root {files};\n\
+                 # Of playlists that are still written the newest is served.\n\
+                 location ~ ^/[^/]+\\.m3u8$ {{ open_file_cache off; }} }} }}\n",
                 user = if crate::deps::is_root() { "root" } else { "nobody" },
                 folder = folder.display(),
                 files = files(folder).display(),
@@ -243,6 +245,16 @@ impl Running {
     /// Where players connect, up to the stream's name.
     pub(super) fn http(&self) -> String {
         format!("http://127.0.0.1:{}/live/", self.ports.http)
+    }
+
+    /// The media playlist of a stream in MPEG-TS, where there is one that is known.
+    pub(super) fn ts_playlist(&self, stream: &str) -> Option<String> {
+        match self.server {
+            Server::HeadwaterTs | Server::Headwater => Some(format!("{}{stream}/ts/media.m3u8", self.http())),
+            // A file in the folder that HTTP serves.
+            Server::NginxRtmp => Some(format!("http://127.0.0.1:{}/{stream}.m3u8", self.ports.http)),
+            Server::Floor | Server::Nms | Server::Xiu => None,
+        }
     }
 
     /// Headwater's own account of its streams.
