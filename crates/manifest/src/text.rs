@@ -25,9 +25,9 @@ pub(crate) fn eight_digits(value: u32) -> [u8; 8] {
     // Numbers below 10,000 in two halves, then below 100 in four quarters, then digits; the first ones lie lowest. Each division is
     // a multiplication that is exact in its range.
     let halves = (value / 10_000) | (value % 10_000) << 32;
-    let hundreds = (halves * 10_486 >> 20) & 0x7f_0000_007f;
+    let hundreds = ((halves * 10_486) >> 20) & 0x7f_0000_007f;
     let quarters = hundreds | (halves - 100 * hundreds) << 16;
-    let tens = (quarters * 103 >> 10) & 0x000f_000f_000f_000f;
+    let tens = ((quarters * 103) >> 10) & 0x000f_000f_000f_000f;
     let digits = tens | (quarters - 10 * tens) << 8;
     (digits | 0x3030_3030_3030_3030).to_le_bytes()
 }
