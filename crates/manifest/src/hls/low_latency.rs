@@ -339,8 +339,10 @@ mod tests {
         // Indices get another digit twice, durations change, some parts are independent, and one is too long for the short form.
         let durations = [45_000, 45_000, 44_955, 90_000];
         let ticks = |n: usize| if n == 50 { 1_125_000 } else { durations[n % 4] };
-        let part =
-            |n: usize| Part { duration: MediaTime::new(ticks(n), Timescale::MPEG), independent: n % 30 == 0 };
+        let part = |n: usize| Part {
+            duration: MediaTime::new(ticks(n), Timescale::MPEG),
+            independent: n.is_multiple_of(30),
+        };
         let parts: Vec<Part> = (0..120).map(part).collect();
         for gap in [false, true] {
             let mut out = b"in front".to_vec();
