@@ -19,7 +19,7 @@
 //!         timescale,
 //!         presentation_time_offset: 900_000,
 //!         start_number: 41,
-//!         initialization: "a/init-77b2.mp4",
+//!         initialization: ["a/init-77b2.mp4", "", "", ""],
 //!         media: "a/$Number$.m4s",
 //!         segments: Segments::Timeline(segments.iter().copied()),
 //!     },
