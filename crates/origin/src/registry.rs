@@ -356,7 +356,6 @@ impl Registry {
             hls: outputs.hls,
             cmaf: outputs.cmaf(),
             part_duration: Some(part_duration),
-            continuous: outputs.continuous(),
             bytes_max,
         };
         let restore = |kept| {
@@ -374,6 +373,10 @@ impl Registry {
             }
             packager
         });
+        let continuous = outputs.continuous().then(|| Ring::new(bytes_max, timed_metadata));
+        if let Some(ring) = continuous.clone() {
+            packager.hand_placed_to(move |placed| ring.push(placed));
+        }
         let first = packager
             .poll_snapshot(clock.wall)
             .unwrap_or_else(|| unreachable!("a new packager has a version"));
@@ -409,7 +412,7 @@ impl Registry {
             outputs,
             wanted: Wanted { segment: segment_duration, part: part_duration },
             bytes_max: AtomicU64::new(bytes_max),
-            continuous: outputs.continuous().then(|| Ring::new(bytes_max, timed_metadata)),
+            continuous,
         }
     }
 

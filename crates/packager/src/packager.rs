@@ -18,7 +18,7 @@ use crate::cmaf::CmafPackaging;
 use crate::cut::{Cutter, Decision};
 use crate::gate::Gate;
 use crate::metadata::Metadata;
-use crate::placed::{Collector, Placed};
+use crate::placed::{Outlet, Placed};
 use crate::rates::Rates;
 use crate::snapshot::{Snapshot, State, Tracks};
 use crate::timeline::{Repairs, Timeline};
@@ -77,8 +77,6 @@ pub struct Config {
     pub cmaf: bool,
     /// How long parts of CMAF segments are meant to be; `None`: a segment is one chunk.
     pub part_duration: Option<Duration>,
-    /// [`Packager::take_placed`] gives every sample.
-    pub continuous: bool,
     /// Bytes of media that the stream may hold ([`Memory`]).
     pub bytes_max: u64,
     /// Added to the time of day at which the media clock starts: how a stream looks that has run for so long.
@@ -95,7 +93,6 @@ impl Default for Config {
             hls: true,
             cmaf: true,
             part_duration: Some(Duration::from_millis(200)),
-            continuous: false,
             bytes_max: 512 << 20,
             media_time_offset: Duration::ZERO,
             timed_metadata: false,
@@ -214,7 +211,7 @@ pub struct Packager {
     /// See [`Config::bytes_max`].
     bytes_max: u64,
     input: budget::Input,
-    placed: Collector,
+    placed: Outlet,
     /// See [`Packager::set_continuous_bytes`].
     continuous_bytes: u64,
 }
@@ -251,7 +248,7 @@ impl Packager {
             media_time_offset_ms: i64::try_from(config.media_time_offset.as_millis()).unwrap_or(0),
             bytes_max: config.bytes_max,
             input: budget::Input::default(),
-            placed: Collector::new(config.continuous),
+            placed: Outlet::default(),
             continuous_bytes: 0,
         }
     }
@@ -362,10 +359,10 @@ impl Packager {
         self.changed
     }
 
-    /// What was placed on the media clock since the last call, for outputs without segments; nothing where
-    /// [`Config::continuous`] is off.
-    pub fn take_placed(&mut self) -> impl Iterator<Item = Placed> {
-        self.placed.drain()
+    /// Hands what is placed on the media clock to `sink` from now on, in order, each sample before it is packaged: who watches an output
+    /// without segments waits for this very sample.
+    pub fn hand_placed_to(&mut self, sink: impl FnMut(Placed) + Send + Sync + 'static) {
+        self.placed = Outlet::new(sink);
     }
 
     /// How far the session's media is ahead of the clock: a publisher faster than real time is paced by this.

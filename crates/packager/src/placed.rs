@@ -1,5 +1,7 @@
 //! What continuous outputs carry: every sample as it was placed on the media clock, and the tracks in force.
 
+use std::fmt;
+
 use bytes::Bytes;
 use headwater_codec::scte35::SpliceInfo;
 use headwater_media::{MediaTime, Sample};
@@ -36,35 +38,36 @@ pub enum Said {
     Splice(SpliceInfo),
 }
 
-/// Collects what was placed until it is taken; where nobody takes it, nothing is collected.
-#[derive(Debug)]
-pub(crate) struct Collector(Option<Vec<Placed>>);
+/// Where what is placed goes, at once; nowhere until somebody asks for it.
+#[derive(Default)]
+pub(crate) struct Outlet(Option<Box<dyn FnMut(Placed) + Send + Sync>>);
 
-impl Collector {
-    pub(crate) fn new(is_on: bool) -> Collector {
-        Collector(is_on.then(Vec::new))
+impl Outlet {
+    pub(crate) fn new(sink: impl FnMut(Placed) + Send + Sync + 'static) -> Outlet {
+        Outlet(Some(Box::new(sink)))
     }
 
     pub(crate) fn tracks(&mut self, tracks: &Tracks) {
-        if let Some(placed) = &mut self.0 {
-            placed.push(Placed::Tracks(tracks.clone()));
+        if let Some(sink) = &mut self.0 {
+            sink(Placed::Tracks(tracks.clone()));
         }
     }
 
     pub(crate) fn sample(&mut self, sample: &Sample) {
-        if let Some(placed) = &mut self.0 {
-            placed.push(Placed::Sample(sample.clone()));
+        if let Some(sink) = &mut self.0 {
+            sink(Placed::Sample(sample.clone()));
         }
     }
 
     pub(crate) fn mark(&mut self, at: MediaTime, said: impl FnOnce() -> Said) {
-        if let Some(placed) = &mut self.0 {
-            placed.push(Placed::Mark(Mark { at, said: said() }));
+        if let Some(sink) = &mut self.0 {
+            sink(Placed::Mark(Mark { at, said: said() }));
         }
     }
+}
 
-    /// Everything since the last call, oldest first; the memory stays for what comes.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Placed> {
-        self.0.iter_mut().flat_map(|placed| placed.drain(..))
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Outlet").field(&self.0.is_some()).finish()
     }
 }

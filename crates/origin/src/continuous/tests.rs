@@ -1,5 +1,6 @@
 //! The ring with a packager in front and readers that share no code with the writers behind it, without a clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,11 +28,14 @@ impl World {
     }
 
     fn with_marks(bytes_max: u64, timed_metadata: bool) -> World {
-        let config = Config { continuous: true, timed_metadata, ..Config::default() };
+        let config = Config { timed_metadata, ..Config::default() };
         let numbering = Numbering { media_sequence: 1, discontinuity_sequence: 0, resumed: false };
         let clock = Clock { now: Duration::ZERO, wall: WallTime::from_unix_millis(1_769_860_800_000) };
-        let packager = Packager::new(&config, numbering);
-        World { packager, ring: Ring::new(bytes_max, timed_metadata), demuxer: Demuxer::new(), clock }
+        let mut packager = Packager::new(&config, numbering);
+        let ring = Ring::new(bytes_max, timed_metadata);
+        let fed = Arc::clone(&ring);
+        packager.hand_placed_to(move |placed| fed.push(placed));
+        World { packager, ring, demuxer: Demuxer::new(), clock }
     }
 
     fn begin(&mut self) {
@@ -46,7 +50,6 @@ impl World {
         self.demuxer.tag(tag.clone(), &mut events).unwrap();
         for event in events {
             self.packager.push(event, self.clock).unwrap();
-            self.packager.take_placed().for_each(|placed| self.ring.push(placed));
         }
     }
 
@@ -56,7 +59,6 @@ impl World {
 
     fn end(&mut self, cause: Cause) {
         self.packager.end_session(cause, self.clock);
-        self.packager.take_placed().for_each(|placed| self.ring.push(placed));
         self.ring.end_session();
     }
 }
@@ -484,7 +486,6 @@ fn what_is_said_is_in_every_form() {
     let splice = SpliceInfo::insert(77, true, Some(2_700_000));
     let insert = |world: &mut World, cue, ahead| {
         let place = world.packager.insert(cue, Duration::from_secs(ahead)).unwrap();
-        world.packager.take_placed().for_each(|placed| world.ring.push(placed));
         place.media_time.ticks()
     };
     let first = {

@@ -82,8 +82,7 @@ impl Seated {
             return Err(refusal);
         }
         let has_news = packager.has_news();
-        // First: who watches without segments waits for this very sample.
-        self.hand_on();
+        self.count_continuous();
         if has_news {
             self.send_version();
             let took = self.registry.clocks.now().saturating_sub(clock.now);
@@ -101,15 +100,9 @@ impl Seated {
         self.packager.as_mut().ok_or(CueRefusal::NotLive)?.insert(cue, ahead)
     }
 
-    /// What was placed goes into the ring of continuous outputs.
-    fn hand_on(&mut self) {
-        let (Some(packager), Some(ring)) = (&mut self.packager, &self.stream.continuous) else { return };
-        let mut count = 0_usize;
-        for placed in packager.take_placed() {
-            ring.push(placed);
-            count += 1;
-        }
-        if count > 0 {
+    /// What the ring of continuous outputs holds is on the stream's account.
+    fn count_continuous(&mut self) {
+        if let (Some(packager), Some(ring)) = (&mut self.packager, &self.stream.continuous) {
             packager.set_continuous_bytes(ring.bytes());
         }
     }
@@ -231,11 +224,10 @@ impl Drop for Seated {
         if let Some(packager) = &mut self.packager {
             packager.end_session(self.cause, self.registry.clocks.read());
         }
-        self.hand_on();
-        if let (Some(packager), Some(ring)) = (&mut self.packager, &self.stream.continuous) {
+        if let Some(ring) = &self.stream.continuous {
             ring.end_session();
-            packager.set_continuous_bytes(ring.bytes());
         }
+        self.count_continuous();
         // Before a newcomer is told, so that events come in the order of what happened.
         let Stream { app, name, .. } = &*self.stream;
         self.registry.events.push(Kind::Unpublish { cause: cause_name(self.cause) }, app, name);

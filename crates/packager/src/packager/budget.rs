@@ -58,7 +58,7 @@ impl Packager {
         self.input.heard(bytes);
     }
 
-    /// So many bytes are held for continuous outputs, of samples that [`Packager::take_placed`] gave.
+    /// So many bytes are held for continuous outputs, of samples that were handed on ([`Packager::hand_placed_to`]).
     pub fn set_continuous_bytes(&mut self, bytes: u64) {
         self.continuous_bytes = bytes;
     }
