@@ -36,10 +36,13 @@ ${body}${scripts.map((script) => `<script src="/${script}"></script>`).join('')}
 }
 
 // Runs in the page: has `mode` play `url` in `video`, with the settings that the player comes with and what `settings` changes of
-// them. `fatal`, `error` and `stalled` are called with what it says, `heard` with the timed metadata that it hands on: a kind (`id3`,
+// them. `fatal`, `error` and `stalled` are called with what it says, `trapped` when hls.js has begun where it is known to stand still
+// (ARCHITECTURE.md, "What players were seen to do"), `heard` with the timed metadata that it hands on: a kind (`id3`,
 // `scte35`, `daterange`), bytes or attributes, and the time on its own clock in seconds. Returns its version and a function for the seconds behind the
 // live edge by its own reckoning.
-export async function start_player({ mode, video, url, settings = {}, fatal, error, stalled, heard = () => {} }) {
+export async function start_player({
+  mode, video, url, settings = {}, fatal, error, stalled, trapped = () => {}, heard = () => {},
+}) {
   let version;
   let latency = () => NaN;
   if (mode === 'hls.js') {
@@ -53,6 +56,17 @@ export async function start_player({ mode, video, url, settings = {}, fatal, err
         error(text);
         if (data.details === 'bufferStalledError') stalled(data.details);
       }
+    });
+    // Its first parts end with their segment's last but one, and by the time that they are parsed a playlist has completed the segment: it takes
+    // what it has for all of it.
+    let has_begun = false;
+    hls.on(Hls.Events.FRAG_PARSED, (_, { frag, part }) => {
+      if (has_begun || frag.type !== 'main') return;
+      has_begun = true;
+      const { fragments = [], partList } = hls.levels[frag.level]?.details ?? {};
+      const of_it = (part) => part.fragment.sn === frag.sn;
+      const last = Math.max(...(partList ?? []).filter(of_it).map((part) => part.index));
+      if (part?.index === last - 1 && fragments.some(({ sn }) => sn === frag.sn)) trapped();
     });
     const kinds = { 'org.id3': 'id3', 'https://aomedia.org/emsg/ID3': 'id3', 'urn:scte:scte35:2013:bin': 'scte35' };
     hls.on(Hls.Events.FRAG_PARSING_METADATA, (_, { samples }) => {
