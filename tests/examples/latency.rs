@@ -27,6 +27,20 @@ const ROWS: &[Row] = &[
         r#"{"lowLatencyMode":true,"maxLiveSyncPlaybackRate":1.1}"#,
         1.0,
     ),
+    in_a_warm_browser(row(
+        "hls.js, in a browser that has played before",
+        "hls.js",
+        "/llhls.m3u8",
+        r#"{"lowLatencyMode":true}"#,
+        1.2,
+    )),
+    in_a_warm_browser(row(
+        "hls.js, catching up, in a browser that has played before",
+        "hls.js",
+        "/llhls.m3u8",
+        r#"{"lowLatencyMode":true,"maxLiveSyncPlaybackRate":1.1}"#,
+        1.0,
+    )),
     row("shaka, LL-HLS", "shaka", "/llhls.m3u8", r#"{"streaming":{"lowLatencyMode":true}}"#, 1.5),
     row("shaka, LL-DASH", "shaka", "/ll.mpd", r#"{"streaming":{"lowLatencyMode":true}}"#, 1.5),
     row(
@@ -54,7 +68,11 @@ const fn row(
     settings: &'static str,
     target_seconds: f64,
 ) -> Row {
-    (Viewer { name, mode, output, settings }, target_seconds)
+    (Viewer { name, mode, output, settings, played_before: false }, target_seconds)
+}
+
+const fn in_a_warm_browser((viewer, target_seconds): Row) -> Row {
+    (Viewer { played_before: true, ..viewer }, target_seconds)
 }
 
 /// A stream to start from: playlists of a young one are short.

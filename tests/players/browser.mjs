@@ -4,8 +4,7 @@
 //
 // hls.js, shaka (HLS and DASH), dash.js and mpegts.js (FLV over HTTP or WebSocket, and MPEG-TS): the players from npm, with the
 // settings they come with. native: Chromium's own player (`video.src`). All run on a page of another origin than the media, so a
-// missing CORS header shows. SECONDS count from the first moving picture. Where hls.js begins as it is known to stand still from,
-// whatever it is served, it begins anew, a few times at most.
+// missing CORS header shows. SECONDS count from the first moving picture.
 import { writeFile } from 'node:fs/promises';
 import { launch } from './chromium.mjs';
 import { SCRIPTS, serve_page, start_player } from './players.mjs';
@@ -19,9 +18,6 @@ if (!(mode in SCRIPTS) || !url || !(seconds > 0) || !screenshot) {
 
 // A player that has not shown a moving picture by then will not: hls.js gives up at 20 s.
 const START_MS_MAX = 30_000;
-
-// Every tenth start or so is such a one, where a browser starts as slowly as here.
-const STARTS_MAX = 4;
 
 const SCREENSHOT_MS_MAX = 10_000;
 
@@ -48,14 +44,9 @@ try {
   page.on('requestfailed', (request) => requests.push(
     `${((performance.now() - page_began) / 1000).toFixed(1)} s: ${request.failure()?.errorText} ${request.url()}`));
   page.on('pageerror', (error) => console_lines.push(`page error: ${error.message}`));
-  for (let starts = 1; starts <= STARTS_MAX; starts += 1) {
-    await page.goto(server.address);
-    await page.evaluate(`window.start_player = ${start_player}`);
-    const may_begin_anew = starts < STARTS_MAX;
-    report = await page.evaluate(play, { mode, url, seconds, start_ms_max: START_MS_MAX, may_begin_anew });
-    report.starts = starts;
-    if (!report.begins_anew) break;
-  }
+  await page.goto(server.address);
+  await page.evaluate(`window.start_player = ${start_player}`);
+  report = await page.evaluate(play, { mode, url, seconds, start_ms_max: START_MS_MAX });
   const { picture } = report;
   delete report.picture;
   try {
@@ -76,14 +67,14 @@ console.log(JSON.stringify({
 }));
 
 // Runs in the page.
-async function play({ mode, url, seconds, start_ms_max, may_begin_anew }) {
+async function play({ mode, url, seconds, start_ms_max }) {
   const video = document.getElementById('video');
   const began = performance.now();
   const now = () => Math.round(performance.now() - began);
   const report = {
     fatal: [], errors: [], stalls: [], jumps: [], details: [], start_ms: null, played_seconds: 0, frames: 0, dropped: 0,
     pictures: 0, frame_gap_ms_max: 0, media_time_backwards: 0, latency_seconds: null, width: 0, height: 0, version: null,
-    begins_anew: false,
+    trapped: false,
   };
   const started = () => report.start_ms !== null;
 
@@ -117,7 +108,7 @@ async function play({ mode, url, seconds, start_ms_max, may_begin_anew }) {
       // What hls.js says while it starts is its own affair, but for a play() that fails.
       if (mode !== 'hls.js' || started() || text.startsWith('play()')) report.errors.push({ text, at_ms: now() });
     },
-    trapped: () => { report.begins_anew = may_begin_anew; },
+    trapped: () => { report.trapped = true; },
     stalled: (event) => { if (started()) report.stalls.push({ event, at_ms: now(), media: video.currentTime }); },
   });
   report.version = player.version;
@@ -139,7 +130,7 @@ async function play({ mode, url, seconds, start_ms_max, may_begin_anew }) {
   let first_media = null;
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, 200));
-    if (report.fatal.length > 0 || report.begins_anew) break;
+    if (report.fatal.length > 0) break;
     if (!started()) {
       if (now() > start_ms_max) { report.fatal.push(`no moving picture after ${start_ms_max} ms`); break; }
       if (video.readyState >= 2 && !video.paused && video.currentTime > 0) {

@@ -4,9 +4,8 @@
 //   node latency.mjs '{"mode":"hls.js|shaka|dash.js|mpegts.js|native","url":"...","settings":{...}}' SECONDS
 //   node latency.mjs '{"mode":"page","url":"http://HOST:PORT/?player=...&format=...#APP/STREAM"}' SECONDS
 //
-// page: the server's own page, which plays by itself. SECONDS count from SETTLE_MS after the first moving picture. The browser has played the
-// stream once before, and the page is loaded anew: what a browser does once after its start, which took it up to half a second here, it has
-// done in whatever a viewer's browser showed before.
+// page: the server's own page, which plays by itself. SECONDS count from SETTLE_MS after the first moving picture. With
+// "played_before":true the browser plays the stream for a moment first, and the page is loaded anew.
 // `tests/src/latency/numbered.rs` draws the pictures.
 import { launch } from './chromium.mjs';
 import { SCRIPTS, serve_page, start_player } from './players.mjs';
@@ -55,10 +54,12 @@ try {
   await page.goto(own ? option.url : server.address);
   const define = () => page.evaluate(`window.start_player = ${own ? 'null' : start_player}`);
   await define();
-  await page.evaluate(warm_up, { ...option, start_ms_max: START_MS_MAX, warm_up_ms: WARM_UP_MS });
-  console_lines.length = requests.length = 0;
-  await page.reload();
-  await define();
+  if (option.played_before) {
+    await page.evaluate(warm_up, { ...option, start_ms_max: START_MS_MAX, warm_up_ms: WARM_UP_MS });
+    console_lines.length = requests.length = 0;
+    await page.reload();
+    await define();
+  }
   report = await page.evaluate(watch, { ...option, seconds, start_ms_max: START_MS_MAX, settle_ms: SETTLE_MS });
 } catch (error) {
   report = { fatal: [`runner: ${error.message}`] };

@@ -36,7 +36,7 @@ ${body}${scripts.map((script) => `<script src="/${script}"></script>`).join('')}
 }
 
 // Runs in the page: has `mode` play `url` in `video`, with the settings that the player comes with and what `settings` changes of
-// them. `fatal`, `error` and `stalled` are called with what it says, `trapped` when hls.js has begun where it is known to stand still
+// them. `fatal`, `error` and `stalled` are called with what it says, `trapped` when hls.js has begun where it is known to stand still at times
 // (ARCHITECTURE.md, "What players were seen to do"), `heard` with the timed metadata that it hands on: a kind (`id3`,
 // `scte35`, `daterange`), bytes or attributes, and the time on its own clock in seconds. Returns its version and a function for the seconds behind the
 // live edge by its own reckoning.

@@ -169,7 +169,7 @@ fn browser(scratch: &Scratch, name: &str, mode: &'static str, url: &str, seconds
         playback.fatal.push(format!("only {different} different pictures were seen"));
     }
     for field in [
-        "starts",
+        "trapped",
         "start_ms",
         "latency_seconds",
         "frame_gap_ms_max",

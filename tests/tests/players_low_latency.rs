@@ -27,7 +27,7 @@ const PICTURES_MIN: usize = SECONDS as usize * 30 / 2;
 const AGAIN: &[&str] = &["hls.js"];
 
 const fn viewer(name: &'static str, mode: &'static str, output: &'static str) -> Viewer {
-    Viewer { name, mode, output, settings: "{}" }
+    Viewer { name, mode, output, settings: "{}", played_before: false }
 }
 
 /// Two at a time: two cores decode no more of them smoothly.

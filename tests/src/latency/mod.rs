@@ -37,6 +37,8 @@ pub struct Viewer {
     pub output: &'static str,
     /// What is changed of the player's own settings, as JSON.
     pub settings: &'static str,
+    /// The browser has played the stream for a moment before the page is loaded anew; else it has just been started.
+    pub played_before: bool,
 }
 
 impl Viewer {
@@ -50,7 +52,8 @@ impl Viewer {
 
     fn option(&self, origin: &str, stream: &str) -> Value {
         let settings: Value = serde_json::from_str(self.settings).expect("settings are JSON");
-        json!({ "mode": self.mode, "url": self.url(origin, stream), "settings": settings })
+        let (url, played_before) = (self.url(origin, stream), self.played_before);
+        json!({ "mode": self.mode, "url": url, "settings": settings, "played_before": played_before })
     }
 }
 
