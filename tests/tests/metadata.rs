@@ -32,15 +32,17 @@ fn insert(server: &Headwater, stream: &str, json: &str) -> i64 {
 }
 
 /// The newest media playlists' ranges of dates, which are the same in all of them.
+///
+/// They are asked for one after the other: where something was inserted in between, the first ones are asked again.
 fn ranges(server: &Headwater, stream: &str) -> Vec<String> {
     let of = |rendition: &str| -> Vec<String> {
         let text = fetch(&server.http_url(&format!("/live/{stream}/{rendition}/media.m3u8"))).text();
         text.lines().filter(|line| line.starts_with("#EXT-X-DATERANGE")).map(str::to_owned).collect()
     };
-    let all = ["ts", "video", "audio"].map(of);
-    assert!(all.iter().all(|ranges| *ranges == all[0]), "{all:?}");
-    let [ranges, ..] = all;
-    ranges
+    let [ts, video, audio] = ["ts", "video", "audio"].map(of);
+    let (ts, video) = if ts == audio && video == audio { (ts, video) } else { (of("ts"), of("video")) };
+    assert_eq!([&ts, &video], [&audio, &audio]);
+    audio
 }
 
 /// What the environment of the tests' Python packages says to a program.
