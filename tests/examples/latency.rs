@@ -27,6 +27,21 @@ const ROWS: &[Row] = &[
         r#"{"lowLatencyMode":true,"maxLiveSyncPlaybackRate":1.1}"#,
         1.0,
     ),
+    // Parsed by the page itself: a browser that has just been started takes a while over its first worker.
+    row(
+        "hls.js, without a worker",
+        "hls.js",
+        "/llhls.m3u8",
+        r#"{"lowLatencyMode":true,"enableWorker":false}"#,
+        1.2,
+    ),
+    row(
+        "hls.js, without a worker, catching up",
+        "hls.js",
+        "/llhls.m3u8",
+        r#"{"lowLatencyMode":true,"enableWorker":false,"maxLiveSyncPlaybackRate":1.1}"#,
+        1.0,
+    ),
     in_a_warm_browser(row(
         "hls.js, in a browser that has played before",
         "hls.js",

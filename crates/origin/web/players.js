@@ -76,7 +76,8 @@ function begin(video) {
 
 function hls(video, url, failed) {
   const { Hls } = window;
-  const player = new Hls();
+  // Parts are ready to play as they come. A browser's first worker takes a while to start, and hls.js never makes up for it.
+  const player = new Hls({ enableWorker: !new URL(url, location.href).pathname.endsWith("/llhls.m3u8") });
   let mended = false;
   player.on(Hls.Events.ERROR, (_, data) => {
     if (!data.fatal) return;
