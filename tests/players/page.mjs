@@ -29,6 +29,7 @@ const report = {
 // What went wrong in the page since it was last asked for.
 let complaints = [];
 let requests = [];
+let workers = 0;
 const taken = () => complaints.splice(0);
 
 try {
@@ -45,6 +46,7 @@ try {
   page.on('console', (message) => message.type() === 'error' && complaints.push(`${message.text()} ${message.location().url}`));
   page.on('pageerror', (error) => complaints.push(`page error: ${error.message}`));
   page.on('request', (request) => requests.push(request.url()));
+  page.on('worker', () => { workers += 1; });
 
   const answers = [];
   page.on('response', (response) => answers.push(response));
@@ -67,11 +69,13 @@ try {
     await page.goto('about:blank');
     taken();
     requests = [];
+    workers = 0;
     await page.goto(address);
     const choice = { label, address, ...await watched(seconds) };
     choice.shown = await shown();
     choice.scripts = [...new Set(requests.filter((url) => url.startsWith(`${origin}/assets/`)).map((url) => url.split('/').pop()))];
     choice.manifests = [...new Set(requests.map((url) => url.split('/').pop()).filter((name) => /^[a-z]+\.(m3u8|mpd|mp4)$/.test(name)))];
+    choice.workers = workers;
     choice.foreign = foreign();
     choice.complaints = taken();
     await page.screenshot({ path: `${screenshots}-${report.choices.length}.png` }).catch(() => {});
