@@ -310,11 +310,14 @@ fn assert_poster(scratch: &Scratch, server: &Headwater) {
     let file = scratch.join("poster.mp4");
     std::fs::write(&file, &answer.body).expect("a file in the test's folder");
     let mut ffprobe = Command::new("ffprobe");
-    ffprobe.args(["-v", "error", "-show_entries", "frame=key_frame,pict_type,width,height", "-of", "csv"]);
+    ffprobe.args(["-v", "error", "-show_entries", "frame=key_frame,pict_type,width,height", "-of", "json"]);
     ffprobe.arg(&file);
-    let frames = read_output(ffprobe);
-    let frames: Vec<&str> = frames.lines().collect();
-    assert_eq!(frames, ["frame,1,854,480,I"], "one keyframe");
+    let report: Value = serde_json::from_str(&read_output(ffprobe)).expect("ffprobe writes JSON");
+    let frames = report["frames"].as_array().expect("a list");
+    assert_eq!(frames.len(), 1, "one picture: {report:#}");
+    // What else is there is side data: the encoder's name, in the first picture of each pass of the clip.
+    let numbers = ["key_frame", "width", "height"].map(|field| frames[0][field].as_i64());
+    assert_eq!((numbers, text(&frames[0]["pict_type"])), ([Some(1), Some(854), Some(480)], "I"), "{report:#}");
 }
 
 /// The picture moved for `seconds` with the choice that was made, and nobody complained.
