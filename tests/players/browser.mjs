@@ -1,18 +1,18 @@
 // Plays a live URL in headless Chromium and prints what happened as one line of JSON.
 //
-//   node browser.mjs hls.js|shaka|dash.js|mpegts.js|native URL SECONDS SCREENSHOT.png
+//   node browser.mjs hls.js|shaka|dash.js|mpegts.js|native URL SECONDS SCREENSHOT.png [SETTINGS]
 //
 // hls.js, shaka (HLS and DASH), dash.js and mpegts.js (FLV over HTTP or WebSocket, and MPEG-TS): the players from npm, with the
-// settings they come with. native: Chromium's own player (`video.src`). All run on a page of another origin than the media, so a
+// settings they come with but for SETTINGS (a JSON object). native: Chromium's own player (`video.src`). All run on a page of another origin than the media, so a
 // missing CORS header shows. SECONDS count from the first moving picture.
 import { writeFile } from 'node:fs/promises';
 import { launch } from './chromium.mjs';
 import { SCRIPTS, serve_page, start_player } from './players.mjs';
 
-const [mode, url, secondsText, screenshot] = process.argv.slice(2);
+const [mode, url, secondsText, screenshot, settingsText = '{}'] = process.argv.slice(2);
 const seconds = Number(secondsText);
 if (!(mode in SCRIPTS) || !url || !(seconds > 0) || !screenshot) {
-  console.error('usage: node browser.mjs hls.js|shaka|dash.js|mpegts.js|native URL SECONDS SCREENSHOT.png');
+  console.error('usage: node browser.mjs hls.js|shaka|dash.js|mpegts.js|native URL SECONDS SCREENSHOT.png [SETTINGS]');
   process.exit(2);
 }
 
@@ -46,7 +46,7 @@ try {
   page.on('pageerror', (error) => console_lines.push(`page error: ${error.message}`));
   await page.goto(server.address);
   await page.evaluate(`window.start_player = ${start_player}`);
-  report = await page.evaluate(play, { mode, url, seconds, start_ms_max: START_MS_MAX });
+  report = await page.evaluate(play, { mode, url, seconds, settings: JSON.parse(settingsText), start_ms_max: START_MS_MAX });
   const { picture } = report;
   delete report.picture;
   try {
@@ -67,7 +67,7 @@ console.log(JSON.stringify({
 }));
 
 // Runs in the page.
-async function play({ mode, url, seconds, start_ms_max }) {
+async function play({ mode, url, seconds, settings, start_ms_max }) {
   const video = document.getElementById('video');
   const began = performance.now();
   const now = () => Math.round(performance.now() - began);
@@ -102,7 +102,7 @@ async function play({ mode, url, seconds, start_ms_max }) {
   };
 
   const player = await window.start_player({
-    mode, video, url,
+    mode, video, url, settings,
     fatal: (text) => report.fatal.push(text),
     error: (text) => {
       // What hls.js says while it starts is its own affair, but for a play() that fails.

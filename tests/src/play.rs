@@ -116,6 +116,12 @@ pub fn hls_js(scratch: &Scratch, name: &str, url: &str, seconds: u32) -> Playbac
     browser(scratch, name, "hls.js", url, seconds)
 }
 
+/// hls.js as docs/players.md has it for low latency, without a worker. With one, a start in which the browser takes long to bring its worker up
+/// can stand still for 5 s (ARCHITECTURE.md, "What players were seen to do"): `players_low_latency` plays it so.
+pub fn hls_js_without_worker(scratch: &Scratch, name: &str, url: &str, seconds: u32) -> Playback {
+    browser_with(scratch, name, "hls.js", url, seconds, r#"{"enableWorker":false}"#)
+}
+
 /// dash.js in headless Chromium, on a page of another origin. Leaves `<name>.png` in the test's folder.
 pub fn dash_js(scratch: &Scratch, name: &str, url: &str, seconds: u32) -> Playback {
     browser(scratch, name, "dash.js", url, seconds)
@@ -137,10 +143,22 @@ pub fn chromium_native(scratch: &Scratch, name: &str, url: &str, seconds: u32) -
 }
 
 fn browser(scratch: &Scratch, name: &str, mode: &'static str, url: &str, seconds: u32) -> Playback {
+    browser_with(scratch, name, mode, url, seconds, "{}")
+}
+
+/// `settings`: a JSON object of what differs from those that the player comes with.
+fn browser_with(
+    scratch: &Scratch,
+    name: &str,
+    mode: &'static str,
+    url: &str,
+    seconds: u32,
+    settings: &str,
+) -> Playback {
     let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     let mut node = Command::new("node");
     node.arg(crate::root().join("tests/players/browser.mjs")).args([mode, url, &seconds.to_string()]);
-    node.arg(scratch.join(&format!("{name}.png")));
+    node.arg(scratch.join(&format!("{name}.png"))).arg(settings);
     let mut process = Process::start_piped(name, node, scratch, Stdio::piped());
     let lines = lines_of(&mut process);
     let bound = START + Duration::from_secs(u64::from(seconds)) + END;

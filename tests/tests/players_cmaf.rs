@@ -35,7 +35,7 @@ fn every_player(scratch: &Scratch, server: &Headwater, seconds: u32) {
     let (hls, dash) = (hls.as_str(), dash.as_str());
     let asked = f64::from(seconds);
     play::side_by_side([
-        &|| play::hls_js(scratch, "hls.js", hls, seconds).assert_smooth(asked, FPS),
+        &|| play::hls_js_without_worker(scratch, "hls.js", hls, seconds).assert_smooth(asked, FPS),
         &|| play::dash_js(scratch, "dash.js", dash, seconds).assert_smooth(asked, FPS),
     ]);
     play::side_by_side([
