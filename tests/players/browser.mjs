@@ -4,7 +4,8 @@
 //
 // hls.js, shaka (HLS and DASH), dash.js and mpegts.js (FLV over HTTP or WebSocket, and MPEG-TS): the players from npm, with the
 // settings they come with but for SETTINGS (a JSON object). native: Chromium's own player (`video.src`). All run on a page of another origin than the media, so a
-// missing CORS header shows. SECONDS count from the first moving picture.
+// missing CORS header shows. SECONDS count from the first moving picture. SETTINGS may have `slow_worker` for hls.js: it begins when the newest
+// part that is listed has that index, and its worker is given nothing before the segment of that part is complete.
 import { writeFile } from 'node:fs/promises';
 import { launch } from './chromium.mjs';
 import { SCRIPTS, serve_page, start_player } from './players.mjs';
@@ -67,7 +68,7 @@ console.log(JSON.stringify({
 }));
 
 // Runs in the page.
-async function play({ mode, url, seconds, settings, start_ms_max }) {
+async function play({ mode, url, seconds, settings: all_settings, start_ms_max }) {
   const video = document.getElementById('video');
   const began = performance.now();
   const now = () => Math.round(performance.now() - began);
@@ -101,6 +102,38 @@ async function play({ mode, url, seconds, settings, start_ms_max }) {
     video.requestVideoFrameCallback(on_frame);
   };
 
+  const { slow_worker, ...settings } = all_settings;
+  let begun = () => {};
+  if (slow_worker !== undefined) begun = await hold_worker();
+
+  // Returns what is to be called with the player once it has begun.
+  async function hold_worker() {
+    const waiting = [];
+    let is_held = true;
+    window.Worker = class extends Worker {
+      postMessage(...message) {
+        if (is_held) waiting.push(() => super.postMessage(...message));
+        else super.postMessage(...message);
+      }
+    };
+    const list = url.replace('llhls.m3u8', 'video/media.m3u8');
+    const text = await (await fetch(list)).text();
+    const complete = (text.match(/#EXTINF/g) ?? []).length;
+    const running = Number(text.match(/#EXT-X-MEDIA-SEQUENCE:(\d+)/)[1]) + complete;
+    await (await fetch(`${list}?_HLS_msn=${running + 1}&_HLS_part=${slow_worker}`)).text();
+    return ({ hls }) => {
+      let first = Infinity;
+      hls.on(Hls.Events.FRAG_LOADING, (_, { frag }) => {
+        if (frag.type === 'main' && Number.isInteger(frag.sn)) first = Math.min(first, frag.sn);
+      });
+      hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
+        if (details.endSN < first) return;
+        is_held = false;
+        waiting.splice(0).forEach((post) => post());
+      });
+    };
+  }
+
   const player = await window.start_player({
     mode, video, url, settings,
     fatal: (text) => report.fatal.push(text),
@@ -112,6 +145,7 @@ async function play({ mode, url, seconds, settings, start_ms_max }) {
     stalled: (event) => { if (started()) report.stalls.push({ event, at_ms: now(), media: video.currentTime }); },
   });
   report.version = player.version;
+  begun(player);
   const { latency } = player;
 
   const canvas = document.createElement('canvas');

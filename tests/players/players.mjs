@@ -38,16 +38,17 @@ ${body}${scripts.map((script) => `<script src="/${script}"></script>`).join('')}
 // Runs in the page: has `mode` play `url` in `video`, with the settings that the player comes with and what `settings` changes of
 // them. `fatal`, `error` and `stalled` are called with what it says, `trapped` when hls.js has begun where it is known to stand still at times
 // (ARCHITECTURE.md, "What players were seen to do"), `heard` with the timed metadata that it hands on: a kind (`id3`,
-// `scte35`, `daterange`), bytes or attributes, and the time on its own clock in seconds. Returns its version and a function for the seconds behind the
-// live edge by its own reckoning.
+// `scte35`, `daterange`), bytes or attributes, and the time on its own clock in seconds. Returns its version, a function for the seconds behind the
+// live edge by its own reckoning, and the instance of hls.js.
 export async function start_player({
   mode, video, url, settings = {}, fatal, error, stalled, trapped = () => {}, heard = () => {},
 }) {
   let version;
   let latency = () => NaN;
+  let hls;
   if (mode === 'hls.js') {
     version = Hls.version;
-    const hls = new Hls({ debug: false, ...settings });
+    hls = new Hls({ debug: false, ...settings });
     hls.on(Hls.Events.ERROR, (_, data) => {
       const text = `${data.type}/${data.details}${data.reason ? `: ${data.reason}` : ''}${
         data.response ? ` (${data.response.code} ${data.frag?.relurl ?? data.url ?? ''})` : ''}`;
@@ -140,5 +141,5 @@ export async function start_player({
   }
   // dash.js starts by itself, and stops reloading the MPD for good when play() came before it had attached its listeners.
   if (mode !== 'dash.js') video.play().catch((problem) => error(`play(): ${problem.message}`));
-  return { version, latency };
+  return { version, latency, hls };
 }

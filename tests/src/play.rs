@@ -122,6 +122,18 @@ pub fn hls_js_without_worker(scratch: &Scratch, name: &str, url: &str, seconds: 
     browser_with(scratch, name, "hls.js", url, seconds, r#"{"enableWorker":false}"#)
 }
 
+/// hls.js with a worker that is given nothing until the segment that it begins in is complete. It begins when the newest part that is listed
+/// has index `part`. `details["trapped"]` says whether its first parts ended with the segment's last but one.
+pub fn hls_js_with_a_slow_worker(
+    scratch: &Scratch,
+    name: &str,
+    url: &str,
+    part: u32,
+    seconds: u32,
+) -> Playback {
+    browser_with(scratch, name, "hls.js", url, seconds, &format!(r#"{{"slow_worker":{part}}}"#))
+}
+
 /// dash.js in headless Chromium, on a page of another origin. Leaves `<name>.png` in the test's folder.
 pub fn dash_js(scratch: &Scratch, name: &str, url: &str, seconds: u32) -> Playback {
     browser(scratch, name, "dash.js", url, seconds)

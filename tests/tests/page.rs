@@ -317,7 +317,11 @@ fn assert_poster(scratch: &Scratch, server: &Headwater) {
     assert_eq!(frames.len(), 1, "one picture: {report:#}");
     // What else is there is side data: the encoder's name, in the first picture of each pass of the clip.
     let numbers = ["key_frame", "width", "height"].map(|field| frames[0][field].as_i64());
-    assert_eq!((numbers, text(&frames[0]["pict_type"])), ([Some(1), Some(854), Some(480)], "I"), "{report:#}");
+    assert_eq!(
+        (numbers, text(&frames[0]["pict_type"])),
+        ([Some(1), Some(854), Some(480)], "I"),
+        "{report:#}"
+    );
 }
 
 /// The picture moved for `seconds` with the choice that was made, and nobody complained.

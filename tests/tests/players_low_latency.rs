@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use headwater_tests::latency::numbered::Numbered;
 use headwater_tests::latency::{Latency, Viewer, glass_to_glass};
-use headwater_tests::{Headwater, Scratch, server, wait_for};
+use headwater_tests::{Headwater, Scratch, media, play, publish, server, wait_for};
 
 /// Players settle for 5 s before it.
 const SECONDS: u32 = 15;
@@ -18,6 +18,9 @@ const LATENCY_MS_MAX: f64 = 5_500.0;
 /// A second behind there is no buffer for two browsers and an encoder that want two cores at the same time: so many stand-stills are
 /// theirs. What a player does alone is for `cargo xtask latency`.
 const STALLS_MAX: usize = 2;
+
+/// The browser takes parts when it comes to it: a start that began with others than it should is made again.
+const STARTS_MAX: u32 = 5;
 
 /// Pictures per second of the stream; a busy machine shows fewer than it decodes.
 const PICTURES_MIN: usize = SECONDS as usize * 30 / 2;
@@ -61,6 +64,29 @@ fn low_latency_players_are_near_and_smooth() {
         assert_near_and_smooth(one, &first);
         assert_near_and_smooth(other, &second);
     }
+}
+
+/// hls.js overlooks a segment's last part where that adds 0.2 s or less and the playlist that completes the segment comes before the part in
+/// front of it is parsed (ARCHITECTURE.md, "What players were seen to do"). A part of a third of a second adds more.
+#[test]
+fn a_slow_worker_of_hls_js_overlooks_no_part_of_a_third_of_a_second() {
+    let scratch = Scratch::new("players-slow-worker");
+    let server = Headwater::start_with(&scratch, "[packaging]\npart_duration = \"334ms\"");
+    let _publisher = publish::ffmpeg(&scratch, "publisher", &media::clip(), 20, &server.publish_url("cam"));
+    wait_for("three segments", Duration::from_secs(60), || {
+        let list = server::try_fetch(&server.http_url("/live/cam/video/media.m3u8"))?.text();
+        (list.matches("#EXTINF").count() >= 3).then_some(())
+    });
+    let url = server.http_url("/live/cam/llhls.m3u8");
+    // Six parts of ten pictures, of which the last but one has index 4.
+    let last_but_one = 4;
+    let is_met = (0..STARTS_MAX).any(|start| {
+        let name = format!("hls.js-{start}");
+        let playback = play::hls_js_with_a_slow_worker(&scratch, &name, &url, last_but_one, 8);
+        playback.assert_smooth(8.0, 30.0);
+        playback.details["trapped"] == "true"
+    });
+    assert!(is_met, "no start whose first parts end with a segment's last but one");
 }
 
 fn assert_near_and_smooth(viewer: &Viewer, latency: &Latency) {

@@ -29,7 +29,7 @@ use crate::window::{Numbering, Window};
 use audio::{AudioTrack, Due};
 pub(crate) use growing::Head;
 pub(crate) use kept::KeptCmaf;
-use parts::{PartPlan, Unit};
+use parts::{PartPlan, Pictures, Unit};
 use video::VideoTrack;
 
 /// Audio that has not reached a boundary when video is this far past it (90 kHz ticks: 1 s) is filled with silence up to it.
@@ -251,7 +251,8 @@ impl CmafPackaging {
         let period = self.periods.back().map_or(head.sequence, |period| period.id);
         let head = Head { period, ..head };
         if let Some(track) = self.video.as_mut().filter(|track| track.active) {
-            track.open(head);
+            let audio = self.audio.as_ref().filter(|track| track.active).map(AudioTrack::unit);
+            track.open(head, self.plan, audio);
         }
         if let Some(track) = self.audio.as_mut().filter(|track| track.active) {
             track.due.push_back(Due::Open(head));
@@ -405,21 +406,22 @@ impl CmafPackaging {
     fn settle_plan(&mut self, end: i64) {
         let (None, Some(wish)) = (self.plan, self.part_duration) else { return };
         let video = self.video.as_ref().filter(|track| track.active);
-        let pictures = video.map(|track| track.waiting(end)).filter(|(count, _)| *count > 0);
-        let video_unit = pictures.map(|(count, ticks)| {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            Unit { ticks: (ticks.saturating_add(count / 2) / count).max(1), scale: Timescale::MPEG }
+        let pictures = video.map(|track| track.waiting(end)).filter(|pictures| pictures.count > 0);
+        let video_unit = pictures.map(|Pictures { count, ticks, .. }| Unit {
+            ticks: (ticks.saturating_add(count / 2) / count).max(1),
+            scale: Timescale::MPEG,
         });
         let audio = self.audio.as_ref().filter(|track| track.active).map(AudioTrack::unit);
         if video.is_some() && video_unit.is_none() {
             // No picture to learn from.
             return;
         }
-        let Some(plan) = PartPlan::new(wish, video_unit, audio) else { return };
+        let Some(plan) = PartPlan::new(wish, video_unit, audio, pictures) else { return };
         self.plan = Some(plan);
         let mut ends = Vec::new();
         if let Some(track) = self.video.as_mut().filter(|track| track.active) {
-            track.divide(plan, end, &mut ends);
+            let division = pictures.and_then(|pictures| plan.division(pictures, audio));
+            track.divide(plan, division, end, &mut ends);
         }
         self.sound_follows(ends);
     }

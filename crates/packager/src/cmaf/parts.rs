@@ -18,6 +18,14 @@ const PART_MS_MAX: i64 = 2_000;
 /// A wish of 200 ms is six frames at 30 fps too when their measured rate is 29.9996: a hundredth less will do.
 const WISH_SHARE_PERCENT: i64 = 99;
 
+/// Parts may be so much longer than was wished for where that gives a segment's last one a length of its own: a quarter, by measured rates.
+const STRETCH_PERCENT: i64 = 126;
+
+/// hls.js takes a segment for whole when 0.2 s or less of it is missing (`bufferPadding` of its `FragmentTracker`, 1.7.4). If that is its last
+/// part, and the playlist that completes the segment comes before the part in front of it is in the buffer, it doesn't load it for some 5 s.
+/// A last part that adds more than that is safe. Nanoseconds, with a millisecond for the stamps.
+const OVERLOOKED_NS: i64 = 201_000_000;
+
 /// The length of a stream's parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartPlan {
@@ -36,6 +44,44 @@ pub(crate) struct Unit {
     pub(crate) scale: Timescale,
 }
 
+/// What a segment of video is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pictures {
+    /// How many.
+    pub(crate) count: i64,
+    /// How long the segment is, 90 kHz ticks.
+    pub(crate) ticks: i64,
+    /// Up to so much later than its decode time a picture is shown, 90 kHz ticks: what comes before a boundary reaches as far beyond it.
+    pub(crate) reach: i64,
+}
+
+/// A segment's pictures dealt out to its parts as evenly as whole pictures can be, the greater parts later, so that the last one is no
+/// remainder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Division {
+    /// Pictures of a segment.
+    pictures: i64,
+    /// Its parts.
+    parts: i64,
+    /// No part but the last may be shorter, 90 kHz ticks.
+    least: i64,
+}
+
+impl Division {
+    /// Pictures of the last part; no other has more.
+    fn longest(&self) -> i64 {
+        (self.pictures + self.parts - 1) / self.parts
+    }
+
+    /// Whether a part that has lasted `elapsed` (90 kHz ticks) ends before the picture that `index` others of its segment precede.
+    pub(crate) fn ends(&self, elapsed: i64, index: i64) -> bool {
+        // Part n begins with picture floor(n * pictures / parts).
+        let part = index.saturating_mul(self.parts).saturating_add(self.pictures - 1) / self.pictures;
+        elapsed >= self.least
+            && part.saturating_mul(self.pictures) < index.saturating_add(1).saturating_mul(self.parts)
+    }
+}
+
 impl Unit {
     /// So many samples, in nanoseconds.
     fn nanos(self, count: i64) -> i64 {
@@ -46,12 +92,34 @@ impl Unit {
 impl PartPlan {
     /// The smallest whole number of frames that lasts `wish` and lets parts of both tracks stay within 85 and 100 % of one
     /// target; more where that takes more. `None` for a stream without tracks.
-    pub(crate) fn new(wish: Duration, video: Option<Unit>, audio: Option<Unit>) -> Option<PartPlan> {
+    ///
+    /// Up to a quarter more where it divides a segment such as `pictures` evenly, best of all into parts of which the last is none that hls.js
+    /// overlooks.
+    pub(crate) fn new(
+        wish: Duration,
+        video: Option<Unit>,
+        audio: Option<Unit>,
+        pictures: Option<Pictures>,
+    ) -> Option<PartPlan> {
         let wish_ns = i64::try_from(wish.as_nanos()).unwrap_or(i64::MAX) / 100 * WISH_SHARE_PERCENT;
         let lead = video.or(audio)?;
         let unit_ns = lead.nanos(1).max(1);
         let first = wish_ns.div_euclid(unit_ns) + i64::from(wish_ns.rem_euclid(unit_ns) > 0);
         let first = first.max(1);
+        if let (Some(unit), Some(pictures)) = (video, pictures) {
+            let longest_ns = wish_ns / WISH_SHARE_PERCENT * STRETCH_PERCENT;
+            let reach_ns = nanos(MediaTime::new(pictures.reach, Timescale::MPEG));
+            let mut even = (first..=longest_ns / unit_ns).filter_map(|count| {
+                let plan = PartPlan::of(unit, count, audio)?;
+                let division = plan.division(pictures, audio)?;
+                (division.longest() == count).then_some((unit.nanos(count) - reach_ns, plan))
+            });
+            let nearest = even.next();
+            let safe = nearest.into_iter().chain(even).find(|(added_ns, _)| *added_ns > OVERLOOKED_NS);
+            if let Some((_, plan)) = safe.or(nearest) {
+                return Some(plan);
+            }
+        }
         let mut count = first;
         while lead.nanos(count) <= PART_MS_MAX * 1_000_000 {
             if let Some(plan) = PartPlan::of(lead, count, video.and(audio)) {
@@ -71,9 +139,11 @@ impl PartPlan {
         let mut target_ns = nominal_ns + jitter_ns;
         let mut least_ns = nominal_ns - jitter_ns;
         if let Some(audio) = audio {
-            let frame_ns = audio.nanos(1).max(1);
-            let whole = nominal_ns.div_euclid(frame_ns);
-            let above = whole + i64::from(nominal_ns.rem_euclid(frame_ns) > 0);
+            // Exactly: fifteen frames at 48 kHz are eight pictures at 25 fps.
+            let samples = i128::from(lead.ticks) * i128::from(count) * i128::from(audio.scale.hz());
+            let frame = i128::from(lead.scale.hz()) * i128::from(audio.ticks.max(1));
+            let whole = i64::try_from(samples.div_euclid(frame)).unwrap_or(i64::MAX);
+            let above = whole.saturating_add(i64::from(samples.rem_euclid(frame) > 0));
             target_ns = target_ns.max(audio.nanos(above));
             least_ns = least_ns.min(audio.nanos(whole));
         }
@@ -84,6 +154,27 @@ impl PartPlan {
         let nominal =
             MediaTime::new(lead.ticks.saturating_mul(count), lead.scale).rescale(Timescale::MPEG).ticks();
         fits.then_some(PartPlan { nominal, target_ms })
+    }
+
+    /// How segments such as `pictures` become parts of which each, the last one too, keeps within 85 and 100 % of the target; `None` where
+    /// whole pictures can't.
+    pub(crate) fn division(&self, pictures: Pictures, audio: Option<Unit>) -> Option<Division> {
+        let count = pictures.count.max(1);
+        let unit = (pictures.ticks / count).max(1);
+        let longest = (self.nominal.saturating_add(unit / 2) / unit).max(1);
+        let parts = (count + longest - 1) / longest;
+        let mut least = self.target_ms.saturating_mul(90 * SHARE_MIN_PERCENT) / 100;
+        if let Some(audio) = audio {
+            // As many whole frames of sound as that takes.
+            let frame_ns = audio.nanos(1).max(1);
+            let least_ns = least.saturating_mul(100_000) / 9;
+            let frames = least_ns.saturating_add(frame_ns - 1) / frame_ns;
+            let ns = i128::from(audio.nanos(frames));
+            least = least.max(i64::try_from(ns * 9 / 100_000).unwrap_or(i64::MAX));
+        }
+        let least = least.saturating_add(STAMP_ROUNDING);
+        let shortest = (count / parts).saturating_mul(unit);
+        (parts > 1 && shortest >= least).then_some(Division { pictures: count, parts, least })
     }
 
     /// The longest that a part may get, in ticks of a scale, so that playlists may say that it is [`PART_DURATION_SLACK`] longer.
@@ -133,7 +224,7 @@ mod tests {
         ] {
             let video = Some(Unit { ticks, scale: Timescale::MPEG });
             for audio in [audio(1_024, 48_000), audio(1_024, 44_100)] {
-                let plan = PartPlan::new(Duration::from_millis(200), video, Some(audio)).unwrap();
+                let plan = PartPlan::new(Duration::from_millis(200), video, Some(audio), None).unwrap();
                 assert_eq!(plan.nominal, frames * ticks, "{fps}");
                 // What the rule asks for, computed another way: exact fractions of samples.
                 let (f, hz) = (audio.ticks as f64, f64::from(audio.scale.hz()));
@@ -152,26 +243,27 @@ mod tests {
     fn frames_that_do_not_fit_make_longer_parts() {
         let video = Some(Unit { ticks: 3_000, scale: Timescale::MPEG });
         // 128 ms: one or two of them in 200 ms would be 50 %.
-        let plan = PartPlan::new(Duration::from_millis(200), video, Some(audio(1_024, 8_000))).unwrap();
+        let plan = PartPlan::new(Duration::from_millis(200), video, Some(audio(1_024, 8_000)), None).unwrap();
         assert!(plan.nominal >= 30_000, "{plan:?}");
         // One picture a second.
         let slow = Some(Unit { ticks: 90_000, scale: Timescale::MPEG });
-        let plan = PartPlan::new(Duration::from_millis(200), slow, None).unwrap();
+        let plan = PartPlan::new(Duration::from_millis(200), slow, None, None).unwrap();
         assert_eq!((plan.nominal, plan.target_ms), (90_000, 1_002));
         // One in 5 s: there is no shorter part.
         let slower = Some(Unit { ticks: 450_000, scale: Timescale::MPEG });
-        let plan = PartPlan::new(Duration::from_millis(200), slower, Some(audio(1_024, 48_000))).unwrap();
+        let plan =
+            PartPlan::new(Duration::from_millis(200), slower, Some(audio(1_024, 48_000)), None).unwrap();
         assert_eq!(plan.nominal, 450_000);
     }
 
     #[test]
     fn one_track_alone() {
-        let plan = PartPlan::new(Duration::from_millis(200), None, Some(audio(1_024, 48_000))).unwrap();
+        let plan = PartPlan::new(Duration::from_millis(200), None, Some(audio(1_024, 48_000)), None).unwrap();
         assert_eq!((plan.nominal, plan.target_ms), (19_200, 214));
         let video = Some(Unit { ticks: 3_000, scale: Timescale::MPEG });
-        let plan = PartPlan::new(Duration::from_millis(200), video, None).unwrap();
+        let plan = PartPlan::new(Duration::from_millis(200), video, None, None).unwrap();
         assert_eq!((plan.nominal, plan.target_ms), (18_000, 202));
-        assert_eq!(PartPlan::new(Duration::from_millis(200), None, None), None);
+        assert_eq!(PartPlan::new(Duration::from_millis(200), None, None, None), None);
     }
 
     #[test]
@@ -183,5 +275,94 @@ mod tests {
         assert!(!plan.ends(4 * 3_750, 3_750) && plan.ends(5 * 3_750, 3_750));
         // 12.5 fps: two; a third would be too long.
         assert!(!plan.ends(7_200, 7_200) && plan.ends(14_400, 7_200));
+    }
+
+    fn pictures(fps: f64, seconds: f64, reach: f64) -> (Option<Unit>, Pictures) {
+        let count = (fps * seconds).round();
+        let ticks = (count / fps * 90_000.0) as i64;
+        let unit = Unit { ticks: ticks / count as i64, scale: Timescale::MPEG };
+        (Some(unit), Pictures { count: count as i64, ticks, reach: (reach / fps * 90_000.0) as i64 })
+    }
+
+    /// The parts that a segment becomes, in pictures.
+    fn dealt_out(plan: PartPlan, division: Option<Division>, of: Pictures) -> Vec<i64> {
+        let unit = of.ticks / of.count;
+        let mut parts = vec![0];
+        for index in 0..of.count {
+            let part = parts.last_mut().unwrap();
+            let elapsed = *part * unit;
+            if *part > 0 && (plan.ends(elapsed, unit) || division.is_some_and(|d| d.ends(elapsed, index))) {
+                parts.push(1);
+            } else {
+                *part += 1;
+            }
+        }
+        parts
+    }
+
+    /// What a wish becomes with a keyframe each 2 s: as long as before where that divides the segment, longer where less than a part was left
+    /// at its end.
+    #[test]
+    fn a_segment_s_last_part_is_no_remainder() {
+        for (fps, wish, first, last) in [
+            (24.0, 200, 6, 6),
+            (24_000.0 / 1_001.0, 200, 6, 6),
+            (25.0, 200, 5, 5),
+            (30.0, 200, 6, 6),
+            (50.0, 200, 10, 10),
+            (60.0, 200, 12, 12),
+            (24.0, 334, 8, 8),
+            (30_000.0 / 1_001.0, 334, 10, 10),
+            (30.0, 334, 10, 10),
+            (50.0, 334, 16, 17),
+            (60.0, 334, 20, 20),
+        ] {
+            for hz in [44_100, 48_000] {
+                let audio = Some(audio(1_024, hz));
+                // Three pictures between two that others refer to.
+                let (video, of) = pictures(fps, 2.0, 3.0);
+                let plan = PartPlan::new(Duration::from_millis(wish), video, audio, Some(of)).unwrap();
+                let parts = dealt_out(plan, plan.division(of, audio), of);
+                assert_eq!(
+                    (parts.first(), parts.last()),
+                    (Some(&first), Some(&last)),
+                    "{fps} {wish} {hz}: {parts:?}"
+                );
+                let target = plan.target().as_secs_f64();
+                for part in &parts {
+                    let part = *part as f64 / fps;
+                    let frame = 1_024.0 / f64::from(hz);
+                    assert!((part / frame).ceil() * frame <= target, "{fps} {wish} {hz}: {parts:?}");
+                    assert!((part / frame).floor() * frame >= 0.85 * target, "{fps} {wish} {hz}: {parts:?}");
+                }
+                let overlooked = last as f64 / fps - 3.0 / fps <= 0.2;
+                assert_eq!(overlooked, wish == 200, "{fps} {wish} {hz}: {parts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_divided_keeps_its_remainder() {
+        // 47 pictures: parts of five and a rest of two. Of six they would be five and six, too different.
+        let (video, of) = pictures(24.0, 47.0 / 24.0, 2.0);
+        let audio = Some(audio(1_024, 48_000));
+        let plan = PartPlan::new(Duration::from_millis(200), video, audio, Some(of)).unwrap();
+        assert_eq!(plan.division(of, audio), None);
+        let parts = dealt_out(plan, None, of);
+        assert_eq!((parts.first(), parts.last()), (Some(&5), Some(&2)), "{parts:?}");
+        // A segment of another length than the ones before it: the pattern goes on.
+        let (video, of) = pictures(25.0, 2.0, 2.0);
+        let plan = PartPlan::new(Duration::from_millis(300), video, audio, Some(of)).unwrap();
+        let division = plan.division(of, audio);
+        assert_eq!(dealt_out(plan, division, of), [7, 7, 7, 7, 7, 7, 8]);
+        let longer = Pictures { count: 70, ticks: 70 * 3_600, ..of };
+        assert_eq!(dealt_out(plan, division, longer), [7, 7, 7, 7, 7, 7, 8, 7, 7, 6]);
+        // Half the pictures in the time: parts are as long as before, not half of it.
+        let slower = Pictures { count: 25, ticks: 180_000, ..of };
+        assert_eq!(dealt_out(plan, division, slower), [4, 4, 4, 4, 4, 4, 1]);
+        let faster = Pictures { count: 100, ticks: 180_000, ..of };
+        assert!(dealt_out(plan, division, faster).iter().all(|part| (14..=16).contains(part)));
+        // Nothing to divide.
+        assert_eq!(plan.division(Pictures { count: 0, ticks: 0, reach: 0 }, audio), None);
     }
 }

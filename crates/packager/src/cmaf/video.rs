@@ -8,7 +8,7 @@ use headwater_cmaf::{ChunkSample, ChunkWriter, InitSegment, Moment, ProducerRefe
 use headwater_media::{MediaTime, Sample, Timescale, TrackId};
 
 use super::growing::{Growing, Head, copy, size};
-use super::parts::PartPlan;
+use super::parts::{Division, PartPlan, Pictures, Unit};
 use super::{SAMPLES_MAX, bytes_of, ticks32};
 use crate::rates::Rates;
 use crate::snapshot::CmafSegment;
@@ -39,8 +39,12 @@ pub(super) struct VideoTrack {
     pub(super) rates: Rates,
     /// Event messages (boxes) that the running part's chunk begins with.
     pub(super) messages: Vec<u8>,
-    /// Pictures of the running segment.
+    /// Pictures of the running segment that are in parts.
     pictures: u64,
+    /// What the segment before was made of.
+    before: Option<Pictures>,
+    /// How the running segment becomes parts if it is like that one.
+    division: Option<Division>,
     /// Pictures, bytes and ticks of segments that the sound has not reached: the MPD states rates, and changes with the sound.
     unrated: Vec<(u64, usize, i64)>,
     /// Parts and segments so far.
@@ -66,6 +70,8 @@ impl VideoTrack {
             rates: Rates::default(),
             messages: Vec::new(),
             pictures: 0,
+            before: None,
+            division: None,
             unrated: Vec::new(),
             revision: 0,
             overlong: 0,
@@ -86,7 +92,9 @@ impl VideoTrack {
         self.growing.iter_mut().map(Growing::head_mut)
     }
 
-    pub(super) fn open(&mut self, head: Head) {
+    /// A segment begins, which will be like the one before it for all that is known.
+    pub(super) fn open(&mut self, head: Head, plan: Option<PartPlan>, audio: Option<Unit>) {
+        self.division = plan.and_then(|plan| plan.division(self.before?, audio));
         self.part_start = head.start;
         self.growing = Some(Growing::new(head, Arc::clone(&self.init)));
     }
@@ -118,7 +126,10 @@ impl VideoTrack {
         let mut written = true;
         if let (Some(plan), Some(last)) = (plan, self.samples.last()) {
             let step = dts.saturating_sub(last.dts.ticks());
-            if plan.ends(time.saturating_sub(self.part_start), step) {
+            let elapsed = time.saturating_sub(self.part_start);
+            let index = self.pictures.saturating_add(self.samples.len() as u64);
+            let index = i64::try_from(index).unwrap_or(i64::MAX);
+            if plan.ends(elapsed, step) || self.division.is_some_and(|of| of.ends(elapsed, index)) {
                 written = self.end_parts(time, plan, ends).is_ok();
             }
         }
@@ -128,7 +139,14 @@ impl VideoTrack {
     }
 
     /// A plan was made: what has gathered of the segment, which ends at `end` (90 kHz ticks), becomes parts.
-    pub(super) fn divide(&mut self, plan: PartPlan, end: i64, ends: &mut Vec<i64>) {
+    pub(super) fn divide(
+        &mut self,
+        plan: PartPlan,
+        division: Option<Division>,
+        end: i64,
+        ends: &mut Vec<i64>,
+    ) {
+        self.division = division;
         let samples = std::mem::take(&mut self.samples);
         self.samples_bytes = 0;
         // Each of those that follow lasts a tick at least.
@@ -144,9 +162,14 @@ impl VideoTrack {
         self.part_start.saturating_add(i64::try_from(self.samples.len()).unwrap_or(i64::MAX))
     }
 
-    /// Pictures of the running segment that wait for their part, and the time that they and what follows up to `end` take.
-    pub(super) fn waiting(&self, end: i64) -> (usize, i64) {
-        (self.samples.len(), end.saturating_sub(self.part_start))
+    /// What the running segment is made of if all of it waits for its part and it ends at `end` (90 kHz ticks).
+    pub(super) fn waiting(&self, end: i64) -> Pictures {
+        let reach = |sample: &Sample| i64::from(sample.cts_offset).saturating_sub(self.shift);
+        Pictures {
+            count: i64::try_from(self.samples.len()).unwrap_or(i64::MAX),
+            ticks: end.saturating_sub(self.part_start),
+            reach: self.samples.iter().map(reach).max().unwrap_or(0).max(0),
+        }
     }
 
     /// Ends the running segment at `end` (90 kHz ticks) and lists it. Where parts end before that goes to `ends`. `None` when it
@@ -178,7 +201,10 @@ impl VideoTrack {
             None => self.end_part(end, None).is_ok(),
         };
         let (segment, alive) = self.growing.take()?.finish()?;
-        self.unrated.push((std::mem::take(&mut self.pictures), size(&segment), segment.duration.ticks()));
+        let (pictures, ticks) = (std::mem::take(&mut self.pictures), segment.duration.ticks());
+        let count = i64::try_from(pictures).unwrap_or(i64::MAX);
+        self.before = Some(Pictures { count, ticks, reach: 0 });
+        self.unrated.push((pictures, size(&segment), ticks));
         self.window.push(segment, alive);
         self.revision += 1;
         written.then_some(())
