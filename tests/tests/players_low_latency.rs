@@ -20,7 +20,7 @@ const LATENCY_MS_MAX: f64 = 5_500.0;
 const STALLS_MAX: usize = 2;
 
 /// The browser takes parts when it comes to it: a start that began with others than it should is made again.
-const STARTS_MAX: u32 = 5;
+const STARTS_MAX: u32 = 8;
 
 /// Pictures per second of the stream; a busy machine shows fewer than it decodes.
 const PICTURES_MIN: usize = SECONDS as usize * 30 / 2;
