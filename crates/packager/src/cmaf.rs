@@ -29,7 +29,7 @@ use crate::window::{Numbering, Window};
 use audio::{AudioTrack, Due};
 pub(crate) use growing::Head;
 pub(crate) use kept::KeptCmaf;
-use parts::{PartPlan, Pictures, Unit};
+use parts::{PartPlan, Samples, SoundAlone, Unit};
 use video::VideoTrack;
 
 /// Audio that has not reached a boundary when video is this far past it (90 kHz ticks: 1 s) is filled with silence up to it.
@@ -61,8 +61,7 @@ pub(crate) struct CmafPackaging {
     periods: VecDeque<Period>,
     /// See [`Cmaf::over`].
     over: Option<Arc<PeriodOver>>,
-    /// Where the running part of sound alone begins, 90 kHz ticks; `None` while no segment is open.
-    sound_part_start: Option<i64>,
+    sound_alone: SoundAlone,
     /// 90 kHz ticks.
     video_dts: Option<i64>,
     refused: u64,
@@ -162,7 +161,7 @@ impl CmafPackaging {
             audio: None,
             periods: VecDeque::new(),
             over: None,
-            sound_part_start: None,
+            sound_alone: SoundAlone::default(),
             video_dts: None,
             refused: 0,
             pictures_repeated: 0,
@@ -257,7 +256,7 @@ impl CmafPackaging {
         if let Some(track) = self.audio.as_mut().filter(|track| track.active) {
             track.due.push_back(Due::Open(head));
         }
-        self.sound_part_start = Some(head.start);
+        self.sound_alone.open(head.start, self.plan);
         self.running = Some(head);
     }
 
@@ -283,14 +282,9 @@ impl CmafPackaging {
                 match self.audio.as_mut().filter(|track| track.active) {
                     Some(track) => {
                         // Sound alone says itself where its parts end.
-                        if let (Some(plan), Some(start), false) =
-                            (self.plan, self.sound_part_start, has_video)
-                        {
-                            let at = mpeg(sample.dts);
-                            if at > start && plan.ends(at.saturating_sub(start), track.frame_ticks()) {
-                                track.due.push_back(Due::Part(at));
-                                self.sound_part_start = Some(at);
-                            }
+                        let at = mpeg(sample.dts);
+                        if !has_video && self.sound_alone.ends(at, track.frame_ticks(), self.plan) {
+                            track.due.push_back(Due::Part(at));
                         }
                         self.refused += u64::from(!track.take(sample));
                     }
@@ -340,7 +334,7 @@ impl CmafPackaging {
 
     /// Ends the running segment at `end` (90 kHz ticks). `last`: nothing continues it.
     pub(crate) fn close(&mut self, end: i64, last: bool, target_duration: u32, clock: Clock) -> News {
-        self.sound_part_start = None;
+        self.sound_alone.close(end);
         let Some(head) = self.running.take() else { return News::Nothing };
         self.keep_time(&head, end, last);
         self.settle_plan(end);
@@ -407,7 +401,7 @@ impl CmafPackaging {
         let (None, Some(wish)) = (self.plan, self.part_duration) else { return };
         let video = self.video.as_ref().filter(|track| track.active);
         let pictures = video.map(|track| track.waiting(end)).filter(|pictures| pictures.count > 0);
-        let video_unit = pictures.map(|Pictures { count, ticks, .. }| Unit {
+        let video_unit = pictures.map(|Samples { count, ticks, .. }| Unit {
             ticks: (ticks.saturating_add(count / 2) / count).max(1),
             scale: Timescale::MPEG,
         });
@@ -416,7 +410,8 @@ impl CmafPackaging {
             // No picture to learn from.
             return;
         }
-        let Some(plan) = PartPlan::new(wish, video_unit, audio, pictures) else { return };
+        let samples = pictures.or(self.sound_alone.before.filter(|_| video.is_none()));
+        let Some(plan) = PartPlan::new(wish, video_unit, audio, samples) else { return };
         self.plan = Some(plan);
         let mut ends = Vec::new();
         if let Some(track) = self.video.as_mut().filter(|track| track.active) {

@@ -44,23 +44,24 @@ pub(crate) struct Unit {
     pub(crate) scale: Timescale,
 }
 
-/// What a segment of video is made of.
+/// What a segment of the track that leads is made of: of pictures, or of sound alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pictures {
+pub(crate) struct Samples {
     /// How many.
     pub(crate) count: i64,
     /// How long the segment is, 90 kHz ticks.
     pub(crate) ticks: i64,
-    /// Up to so much later than its decode time a picture is shown, 90 kHz ticks: what comes before a boundary reaches as far beyond it.
+    /// Up to so much later than its decode time a picture is shown, 90 kHz ticks: what comes before a boundary reaches as far beyond it. Sound
+    /// doesn't.
     pub(crate) reach: i64,
 }
 
-/// A segment's pictures dealt out to its parts as evenly as whole pictures can be, the greater parts later, so that the last one is no
+/// A segment's samples dealt out to its parts as evenly as whole ones can be, the greater parts later, so that the last one is no
 /// remainder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Division {
-    /// Pictures of a segment.
-    pictures: i64,
+    /// Samples of a segment.
+    samples: i64,
     /// Its parts.
     parts: i64,
     /// No part but the last may be shorter, 90 kHz ticks.
@@ -68,17 +69,17 @@ pub(crate) struct Division {
 }
 
 impl Division {
-    /// Pictures of the last part; no other has more.
+    /// Samples of the last part; no other has more.
     fn longest(&self) -> i64 {
-        (self.pictures + self.parts - 1) / self.parts
+        (self.samples + self.parts - 1) / self.parts
     }
 
-    /// Whether a part that has lasted `elapsed` (90 kHz ticks) ends before the picture that `index` others of its segment precede.
+    /// Whether a part that has lasted `elapsed` (90 kHz ticks) ends before the sample that `index` others of its segment precede.
     pub(crate) fn ends(&self, elapsed: i64, index: i64) -> bool {
-        // Part n begins with picture floor(n * pictures / parts).
-        let part = index.saturating_mul(self.parts).saturating_add(self.pictures - 1) / self.pictures;
+        // Part n begins with sample floor(n * samples / parts).
+        let part = index.saturating_mul(self.parts).saturating_add(self.samples - 1) / self.samples;
         elapsed >= self.least
-            && part.saturating_mul(self.pictures) < index.saturating_add(1).saturating_mul(self.parts)
+            && part.saturating_mul(self.samples) < index.saturating_add(1).saturating_mul(self.parts)
     }
 }
 
@@ -93,26 +94,28 @@ impl PartPlan {
     /// The smallest whole number of frames that lasts `wish` and lets parts of both tracks stay within 85 and 100 % of one
     /// target; more where that takes more. `None` for a stream without tracks.
     ///
-    /// Up to a quarter more where it divides a segment such as `pictures` evenly, best of all into parts of which the last is none that hls.js
+    /// Up to a quarter more where it divides a segment such as `samples` evenly, best of all into parts of which the last is none that hls.js
     /// overlooks.
     pub(crate) fn new(
         wish: Duration,
         video: Option<Unit>,
         audio: Option<Unit>,
-        pictures: Option<Pictures>,
+        samples: Option<Samples>,
     ) -> Option<PartPlan> {
         let wish_ns = i64::try_from(wish.as_nanos()).unwrap_or(i64::MAX) / 100 * WISH_SHARE_PERCENT;
         let lead = video.or(audio)?;
         let unit_ns = lead.nanos(1).max(1);
         let first = wish_ns.div_euclid(unit_ns) + i64::from(wish_ns.rem_euclid(unit_ns) > 0);
         let first = first.max(1);
-        if let (Some(unit), Some(pictures)) = (video, pictures) {
+        let follows = video.and(audio);
+        if let Some(samples) = samples {
             let longest_ns = wish_ns / WISH_SHARE_PERCENT * STRETCH_PERCENT;
-            let reach_ns = nanos(MediaTime::new(pictures.reach, Timescale::MPEG));
-            let mut even = (first..=longest_ns / unit_ns).filter_map(|count| {
-                let plan = PartPlan::of(unit, count, audio)?;
-                let division = plan.division(pictures, audio)?;
-                (division.longest() == count).then_some((unit.nanos(count) - reach_ns, plan))
+            let reach_ns = nanos(MediaTime::new(samples.reach, Timescale::MPEG));
+            let most = (longest_ns / unit_ns).min(samples.count);
+            let mut even = (first..=most).filter_map(|count| {
+                let plan = PartPlan::of(lead, count, follows)?;
+                let division = plan.division(samples, follows)?;
+                (division.longest() == count).then_some((lead.nanos(count) - reach_ns, plan))
             });
             let nearest = even.next();
             let safe = nearest.into_iter().chain(even).find(|(added_ns, _)| *added_ns > OVERLOOKED_NS);
@@ -122,7 +125,7 @@ impl PartPlan {
         }
         let mut count = first;
         while lead.nanos(count) <= PART_MS_MAX * 1_000_000 {
-            if let Some(plan) = PartPlan::of(lead, count, video.and(audio)) {
+            if let Some(plan) = PartPlan::of(lead, count, follows) {
                 return Some(plan);
             }
             count += 1;
@@ -156,11 +159,11 @@ impl PartPlan {
         fits.then_some(PartPlan { nominal, target_ms })
     }
 
-    /// How segments such as `pictures` become parts of which each, the last one too, keeps within 85 and 100 % of the target; `None` where
-    /// whole pictures can't.
-    pub(crate) fn division(&self, pictures: Pictures, audio: Option<Unit>) -> Option<Division> {
-        let count = pictures.count.max(1);
-        let unit = (pictures.ticks / count).max(1);
+    /// How segments such as `samples` become parts of which each, the last one too, keeps within 85 and 100 % of the target; `None` where
+    /// whole samples can't. `audio`: the sound that follows pictures.
+    pub(crate) fn division(&self, samples: Samples, audio: Option<Unit>) -> Option<Division> {
+        let count = samples.count.max(1);
+        let unit = (samples.ticks / count).max(1);
         let longest = (self.nominal.saturating_add(unit / 2) / unit).max(1);
         let parts = (count + longest - 1) / longest;
         let mut least = self.target_ms.saturating_mul(90 * SHARE_MIN_PERCENT) / 100;
@@ -174,7 +177,7 @@ impl PartPlan {
         }
         let least = least.saturating_add(STAMP_ROUNDING);
         let shortest = (count / parts).saturating_mul(unit);
-        (parts > 1 && shortest >= least).then_some(Division { pictures: count, parts, least })
+        (parts > 1 && shortest >= least).then_some(Division { samples: count, parts, least })
     }
 
     /// The longest that a part may get, in ticks of a scale, so that playlists may say that it is [`PART_DURATION_SLACK`] longer.
@@ -193,6 +196,49 @@ impl PartPlan {
     /// EXT-X-PART-INF:PART-TARGET.
     pub(crate) fn target(&self) -> Duration {
         Duration::from_millis(self.target_ms.max(0).unsigned_abs())
+    }
+}
+
+/// Where parts of sound without pictures end.
+#[derive(Debug, Default)]
+pub(crate) struct SoundAlone {
+    /// Where the running segment and part begin, 90 kHz ticks; `None` while no segment is open.
+    starts: Option<(i64, i64)>,
+    /// Frames of the running segment.
+    count: i64,
+    /// What the segment before was made of.
+    pub(crate) before: Option<Samples>,
+    /// How the running segment becomes parts if it is like that one.
+    division: Option<Division>,
+}
+
+impl SoundAlone {
+    /// A segment begins.
+    pub(crate) fn open(&mut self, start: i64, plan: Option<PartPlan>) {
+        self.starts = Some((start, start));
+        self.count = 0;
+        self.division = plan.and_then(|plan| plan.division(self.before?, None));
+    }
+
+    /// A frame comes that begins at `at` and lasts for `frame` (90 kHz ticks): whether a part ends before it.
+    pub(crate) fn ends(&mut self, at: i64, frame: i64, plan: Option<PartPlan>) -> bool {
+        let Some((_, part)) = &mut self.starts else { return false };
+        let elapsed = at.saturating_sub(*part);
+        let divides = self.division.is_some_and(|division| division.ends(elapsed, self.count));
+        let ends = elapsed > 0 && plan.is_some_and(|plan| divides || plan.ends(elapsed, frame));
+        if ends {
+            *part = at;
+        }
+        self.count += 1;
+        ends
+    }
+
+    /// The segment ends at `end` (90 kHz ticks).
+    pub(crate) fn close(&mut self, end: i64) {
+        let Some((start, _)) = self.starts.take().filter(|_| self.count > 0) else { return };
+        let samples = Samples { count: self.count, ticks: end.saturating_sub(start), reach: 0 };
+        // Frames don't add up to a segment: 93 and 94 take turns, and one more than was expected would be a part of its own.
+        self.before = Some(self.before.filter(|before| before.count == samples.count + 1).unwrap_or(samples));
     }
 }
 
@@ -277,15 +323,15 @@ mod tests {
         assert!(!plan.ends(7_200, 7_200) && plan.ends(14_400, 7_200));
     }
 
-    fn pictures(fps: f64, seconds: f64, reach: f64) -> (Option<Unit>, Pictures) {
+    fn pictures(fps: f64, seconds: f64, reach: f64) -> (Option<Unit>, Samples) {
         let count = (fps * seconds).round();
         let ticks = (count / fps * 90_000.0) as i64;
         let unit = Unit { ticks: ticks / count as i64, scale: Timescale::MPEG };
-        (Some(unit), Pictures { count: count as i64, ticks, reach: (reach / fps * 90_000.0) as i64 })
+        (Some(unit), Samples { count: count as i64, ticks, reach: (reach / fps * 90_000.0) as i64 })
     }
 
     /// The parts that a segment becomes, in pictures.
-    fn dealt_out(plan: PartPlan, division: Option<Division>, of: Pictures) -> Vec<i64> {
+    fn dealt_out(plan: PartPlan, division: Option<Division>, of: Samples) -> Vec<i64> {
         let unit = of.ticks / of.count;
         let mut parts = vec![0];
         for index in 0..of.count {
@@ -355,14 +401,55 @@ mod tests {
         let plan = PartPlan::new(Duration::from_millis(300), video, audio, Some(of)).unwrap();
         let division = plan.division(of, audio);
         assert_eq!(dealt_out(plan, division, of), [7, 7, 7, 7, 7, 7, 8]);
-        let longer = Pictures { count: 70, ticks: 70 * 3_600, ..of };
+        let longer = Samples { count: 70, ticks: 70 * 3_600, ..of };
         assert_eq!(dealt_out(plan, division, longer), [7, 7, 7, 7, 7, 7, 8, 7, 7, 6]);
         // Half the pictures in the time: parts are as long as before, not half of it.
-        let slower = Pictures { count: 25, ticks: 180_000, ..of };
+        let slower = Samples { count: 25, ticks: 180_000, ..of };
         assert_eq!(dealt_out(plan, division, slower), [4, 4, 4, 4, 4, 4, 1]);
-        let faster = Pictures { count: 100, ticks: 180_000, ..of };
+        let faster = Samples { count: 100, ticks: 180_000, ..of };
         assert!(dealt_out(plan, division, faster).iter().all(|part| (14..=16).contains(part)));
         // Nothing to divide.
-        assert_eq!(plan.division(Pictures { count: 0, ticks: 0, reach: 0 }, audio), None);
+        assert_eq!(plan.division(Samples { count: 0, ticks: 0, reach: 0 }, audio), None);
+    }
+
+    /// Segments of sound alone are cut at the frame nearest to 2 s.
+    #[test]
+    fn sound_alone_is_divided_evenly_too() {
+        for (hz, counts, longest) in [(48_000, [94, 93], 11), (44_100, [86, 87], 9)] {
+            let unit = audio(1_024, hz);
+            let frame = 1_024 * 90_000 / i64::from(hz);
+            let mut sound = SoundAlone::default();
+            let mut plan = None;
+            let mut at = 0;
+            for segment in 0..6 {
+                sound.open(at, plan);
+                let mut parts = vec![0];
+                for _ in 0..counts[segment % 2] {
+                    if sound.ends(at, frame, plan) {
+                        parts.push(0);
+                    }
+                    *parts.last_mut().unwrap() += 1;
+                    at += frame;
+                }
+                sound.close(at);
+                match plan {
+                    None => plan = PartPlan::new(Duration::from_millis(200), None, Some(unit), sound.before),
+                    // The second one may have a frame more than the first.
+                    Some(_) if segment < 2 => {}
+                    Some(plan) => {
+                        let target = plan.target().as_secs_f64() * f64::from(hz) / 1_024.0;
+                        let is_fair = |part: &i64| (0.85 * target..=target).contains(&(*part as f64));
+                        assert!(parts.iter().all(is_fair), "{hz}: {parts:?} of {target}");
+                        assert!(parts.iter().all(|part| *part <= longest), "{hz}: {parts:?}");
+                        // What hls.js would overlook.
+                        let last = *parts.last().unwrap() as f64 * 1_024.0 / f64::from(hz);
+                        assert!(
+                            last > 0.2 || counts[segment % 2] < counts[(segment + 1) % 2],
+                            "{hz}: {parts:?}"
+                        );
+                    }
+                }
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use headwater_cmaf::{ChunkSample, ChunkWriter, InitSegment, Moment, ProducerRefe
 use headwater_media::{MediaTime, Sample, Timescale, TrackId};
 
 use super::growing::{Growing, Head, copy, size};
-use super::parts::{Division, PartPlan, Pictures, Unit};
+use super::parts::{Division, PartPlan, Samples, Unit};
 use super::{SAMPLES_MAX, bytes_of, ticks32};
 use crate::rates::Rates;
 use crate::snapshot::CmafSegment;
@@ -39,13 +39,13 @@ pub(super) struct VideoTrack {
     pub(super) rates: Rates,
     /// Event messages (boxes) that the running part's chunk begins with.
     pub(super) messages: Vec<u8>,
-    /// Pictures of the running segment that are in parts.
+    /// Samples of the running segment that are in parts.
     pictures: u64,
     /// What the segment before was made of.
-    before: Option<Pictures>,
+    before: Option<Samples>,
     /// How the running segment becomes parts if it is like that one.
     division: Option<Division>,
-    /// Pictures, bytes and ticks of segments that the sound has not reached: the MPD states rates, and changes with the sound.
+    /// Samples, bytes and ticks of segments that the sound has not reached: the MPD states rates, and changes with the sound.
     unrated: Vec<(u64, usize, i64)>,
     /// Parts and segments so far.
     pub(super) revision: u64,
@@ -163,9 +163,9 @@ impl VideoTrack {
     }
 
     /// What the running segment is made of if all of it waits for its part and it ends at `end` (90 kHz ticks).
-    pub(super) fn waiting(&self, end: i64) -> Pictures {
+    pub(super) fn waiting(&self, end: i64) -> Samples {
         let reach = |sample: &Sample| i64::from(sample.cts_offset).saturating_sub(self.shift);
-        Pictures {
+        Samples {
             count: i64::try_from(self.samples.len()).unwrap_or(i64::MAX),
             ticks: end.saturating_sub(self.part_start),
             reach: self.samples.iter().map(reach).max().unwrap_or(0).max(0),
@@ -203,7 +203,7 @@ impl VideoTrack {
         let (segment, alive) = self.growing.take()?.finish()?;
         let (pictures, ticks) = (std::mem::take(&mut self.pictures), segment.duration.ticks());
         let count = i64::try_from(pictures).unwrap_or(i64::MAX);
-        self.before = Some(Pictures { count, ticks, reach: 0 });
+        self.before = Some(Samples { count, ticks, reach: 0 });
         self.unrated.push((pictures, size(&segment), ticks));
         self.window.push(segment, alive);
         self.revision += 1;
