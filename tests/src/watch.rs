@@ -31,6 +31,9 @@ const STANDS_MS_MAX: u64 = 5_000;
 /// Between two looks at VLC's and ffmpeg's counts.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// What is noted of a player that was not there any more when it was to be ended.
+const ENDED_BY_ITSELF: &str = "it had ended by itself";
+
 /// A browser with half a dozen players takes a moment to end on a busy machine.
 const END: Duration = Duration::from_secs(45);
 
@@ -77,6 +80,13 @@ fn browser_stand_ms() -> u64 {
 impl Watched {
     fn new(name: &str, stand_ms: u64) -> Watched {
         Watched { name: name.to_owned(), stand_ms, ..Watched::default() }
+    }
+
+    /// It ended by itself, and had asked while nothing listened. ffmpeg's HLS ends where that was a playlist ("Failed to reload playlist"), whatever it
+    /// is told of reconnecting.
+    pub fn gave_up_unanswered(&self) -> bool {
+        let has_said = |what: &str| self.said.iter().any(|said| said.text.contains(what));
+        has_said(ENDED_BY_ITSELF) && has_said("Connection refused")
     }
 
     /// A new picture at `at`.
@@ -208,9 +218,7 @@ impl Player {
         let _ = self.thread.join();
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(status) = ended {
-            watched
-                .said
-                .push(Said { at: now_ms(), text: format!("fatal: it had ended by itself, {status}") });
+            watched.said.push(Said { at: now_ms(), text: format!("fatal: {ENDED_BY_ITSELF}, {status}") });
         }
         let log = process.log();
         watched.said.extend(log.lines().rev().take(40).map(|line| Said { at: 0, text: line.to_owned() }));
