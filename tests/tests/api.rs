@@ -113,6 +113,8 @@ fn health_is_told_in_words() {
     assert!(text("gop_too_long").contains("a keyframe comes each 4 s only"), "{health}");
     assert!(text("audio_missing").contains("no sound comes"), "{health}");
     assert!(health["latency"].as_str().expect("words").contains("three segments of 4 s"), "{health}");
+    // What parts were settled to last, not the 200 ms that were wished for: three pictures, and a millisecond each for stamps and for rounding.
+    assert!(health["latency"].as_str().expect("words").contains("three parts of 202 ms"), "{health}");
     let told = kinds(&server);
     assert!(told.iter().any(|event| event.contains("health") && event.contains("gop_too_long")), "{told:?}");
 }

@@ -67,7 +67,7 @@ pub struct Measured {
 pub struct Wanted {
     /// `packaging.segment_duration`.
     pub segment: Duration,
-    /// `packaging.part_duration`.
+    /// The longest that a part lasts (EXT-X-PART-INF:PART-TARGET); `packaging.part_duration` until that is settled.
     pub part: Duration,
 }
 

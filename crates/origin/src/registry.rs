@@ -555,7 +555,9 @@ impl Registry {
 
     /// A window of a publication was measured: once in ten seconds.
     fn judge_health(&self, stream: &Stream, measured: Measured) {
-        let health = Health::new(measured, &stream.wanted);
+        let settled = stream.current().snapshot.cmaf.as_ref().and_then(|cmaf| cmaf.part_target);
+        let wanted = Wanted { part: settled.unwrap_or(stream.wanted.part), ..stream.wanted };
+        let health = Health::new(measured, &wanted);
         let before = lock(&stream.seat).health.replace(health.clone());
         let tell = |found: &Finding, is_found| {
             let (rule, weight, finding) = (found.rule, found.weight, found.text.clone());
