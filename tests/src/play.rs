@@ -117,7 +117,7 @@ pub fn hls_js(scratch: &Scratch, name: &str, url: &str, seconds: u32) -> Playbac
 }
 
 /// hls.js as docs/players.md has it for low latency, without a worker. With one, a start in which the browser takes long to bring its worker up
-/// can stand still for 5 s (ARCHITECTURE.md, "What players were seen to do").
+/// can stand still for 5 s (ARCHITECTURE.md, "What players were seen to do"): `players_low_latency` plays it so.
 pub fn hls_js_without_worker(scratch: &Scratch, name: &str, url: &str, seconds: u32) -> Playback {
     browser_with(scratch, name, "hls.js", url, seconds, r#"{"enableWorker":false}"#)
 }

@@ -82,11 +82,12 @@ impl Watched {
         Watched { name: name.to_owned(), stand_ms, ..Watched::default() }
     }
 
-    /// It ended by itself, and had asked while nothing listened. ffmpeg's HLS ends where that was a playlist ("Failed to reload playlist"), whatever it
-    /// is told of reconnecting.
-    pub fn gave_up_unanswered(&self) -> bool {
+    /// It ended by itself, had asked while nothing listened, and showed nothing from `flowing` on, when media flowed again. ffmpeg's HLS ends where
+    /// it was a playlist that it asked for ("Failed to reload playlist").
+    pub fn gave_up_unanswered(&self, flowing: u64) -> bool {
         let has_said = |what: &str| self.said.iter().any(|said| said.text.contains(what));
-        has_said(ENDED_BY_ITSELF) && has_said("Connection refused")
+        let has_shown = self.last.is_some_and(|last| last >= flowing);
+        !has_shown && has_said(ENDED_BY_ITSELF) && has_said("Connection refused")
     }
 
     /// A new picture at `at`.

@@ -25,8 +25,8 @@ const STARTS_MAX: u32 = 8;
 /// Pictures per second of the stream; a busy machine shows fewer than it decodes.
 const PICTURES_MIN: usize = SECONDS as usize * 30 / 2;
 
-/// Players whose stand-still is looked at once more. hls.js 1.7.4 with a worker stood still in 1 to 3 of 100 starts, with what it has loaded in
-/// its queues; without one it was not seen to.
+/// Players whose stand-still is looked at once more. hls.js 1.7.4 stands still in 1 to 3 of 100 starts, with what it has loaded in
+/// its queues.
 const AGAIN: &[&str] = &["hls.js"];
 
 const fn viewer(name: &'static str, mode: &'static str, output: &'static str) -> Viewer {
@@ -35,11 +35,7 @@ const fn viewer(name: &'static str, mode: &'static str, output: &'static str) ->
 
 /// Two at a time: two cores decode no more of them smoothly.
 const PAIRS: &[[Viewer; 2]] = &[
-    [
-        // As docs/players.md has it: with a worker it overlooks a part of 0.2 s at a segment's end, see below.
-        Viewer { settings: r#"{"enableWorker":false}"#, ..viewer("hls.js", "hls.js", "/llhls.m3u8") },
-        viewer("dash.js", "dash.js", "/ll.mpd"),
-    ],
+    [viewer("hls.js", "hls.js", "/llhls.m3u8"), viewer("dash.js", "dash.js", "/ll.mpd")],
     [viewer("shaka-hls", "shaka", "/llhls.m3u8"), viewer("shaka-dash", "shaka", "/ll.mpd")],
 ];
 

@@ -282,9 +282,11 @@ impl CmafPackaging {
                 match self.audio.as_mut().filter(|track| track.active) {
                     Some(track) => {
                         // Sound alone says itself where its parts end.
-                        let at = mpeg(sample.dts);
-                        if !has_video && self.sound_alone.ends(at, track.frame_ticks(), self.plan) {
-                            track.due.push_back(Due::Part(at));
+                        if !has_video {
+                            let at = mpeg(sample.dts);
+                            if self.sound_alone.ends(at, track.frame_ticks(), self.plan) {
+                                track.due.push_back(Due::Part(at));
+                            }
                         }
                         self.refused += u64::from(!track.take(sample));
                     }

@@ -39,13 +39,13 @@ pub(super) struct VideoTrack {
     pub(super) rates: Rates,
     /// Event messages (boxes) that the running part's chunk begins with.
     pub(super) messages: Vec<u8>,
-    /// Samples of the running segment that are in parts.
+    /// Pictures of the running segment that are in parts.
     pictures: u64,
     /// What the segment before was made of.
     before: Option<Samples>,
     /// How the running segment becomes parts if it is like that one.
     division: Option<Division>,
-    /// Samples, bytes and ticks of segments that the sound has not reached: the MPD states rates, and changes with the sound.
+    /// Pictures, bytes and ticks of segments that the sound has not reached: the MPD states rates, and changes with the sound.
     unrated: Vec<(u64, usize, i64)>,
     /// Parts and segments so far.
     pub(super) revision: u64,
